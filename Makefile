@@ -1,0 +1,29 @@
+# Two commands do all the set-up: `make demo` and `make test`. They need Python 3.11 or later and a package index.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint dev bench
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $(STAMP)
+
+dev: $(STAMP)  ## the environment, with git hooks
+	$(BIN)/pre-commit install
+
+demo: $(STAMP)  ## make a tape, replay it twice, show the proof and the tearsheet
+	$(BIN)/alphapanda demo
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint  ## everything that must hold
+	$(BIN)/pytest
+
+bench: $(STAMP)  ## the speed and memory figures of docs/figures.md
+	$(BIN)/python -m tests.bench.run

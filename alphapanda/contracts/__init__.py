@@ -1,0 +1,1 @@
+"""The contracts: every event, its wire form, its JSON Schema, and the topic table."""

@@ -1,0 +1,176 @@
+"""The wire form of an event: one line of JSON with a fixed field order.
+
+`type, ts, key, source, version, data, id`; `data` holds the payload's fields in declared order and then, for events a
+stage made, `cause`. Times are RFC 3339 with nine decimals and `Z`. The bytes are stable: digests are taken over them.
+"""
+
+import functools
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from alphapanda.contracts.errors import ContractError
+from alphapanda.contracts.events import (
+    EVENTS,
+    BrokerUpdate,
+    Event,
+    HaltStrategy,
+    KillSwitch,
+    MarketTick,
+    Payload,
+    parse_pos,
+)  # fmt: skip
+from alphapanda.pipeline import SOURCES
+
+VERSION = 1
+NS = 1_000_000_000
+ENVELOPE = ("type", "ts", "key", "source", "version", "data", "id")
+_UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_to_json = msgspec.json.Encoder().encode
+_TYPES = {cls.__name__: cls for cls in EVENTS}
+
+
+@functools.lru_cache(maxsize=4096)
+def _second_text(second: int) -> str:
+    return (_UNIX_EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def rfc3339(ts_ns: int) -> str:
+    """`ts_ns` as `2024-03-01T03:45:00.000000000Z`."""
+    second, fraction = divmod(ts_ns, NS)
+    return f"{_second_text(second)}.{fraction:09d}Z"
+
+
+def parse_rfc3339(text: str) -> int:
+    """Nanoseconds UTC of an RFC 3339 time with up to nine decimals. Raises ValueError when it has no zone."""
+    body, dot, tail = text.partition(".")
+    digits = tail[: len(tail) - len(tail.lstrip("0123456789"))] if dot else ""
+    zone = tail[len(digits) :] if dot else ""
+    moment = datetime.fromisoformat(body + zone)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone: end it with Z or an offset such as +05:30")
+    since = moment - _UNIX_EPOCH
+    return (since.days * 86_400 + since.seconds) * NS + int(digits.ljust(9, "0") or 0)
+
+
+def wire_name(field: str) -> str:
+    """The name of a payload field on the wire."""
+    return field.removesuffix("_ns")
+
+
+def key_of(data: Any) -> str:
+    """The Kafka key: what the events of one partition have in common (ARCHITECTURE: the table in `pipeline`)."""
+    return _KEYS[type(data)](data)
+
+
+def _by_token(data: Any) -> str:
+    return str(data.instrument_token)
+
+
+def _by_order_flow(data: Any) -> str:
+    return f"{data.strategy_id}:{data.instrument_token}"
+
+
+def _by_strategy(data: Any) -> str:
+    return str(data.strategy_id)
+
+
+def _key_rule(cls: type[Payload]) -> Callable[[Any], str]:
+    fields = cls.__struct_fields__
+    if cls is BrokerUpdate:
+        return lambda data: data.order_id
+    if cls is KillSwitch:
+        return lambda data: "*"
+    if cls is HaltStrategy or SOURCES[cls] == "portfolio_manager":
+        return _by_strategy
+    if "strategy_id" in fields:
+        return _by_order_flow if "instrument_token" in fields else _by_strategy
+    return _by_token if "instrument_token" in fields else lambda data: "clock"
+
+
+_KEYS = {cls: _key_rule(cls) for cls in EVENTS}
+
+
+def _data_encoder(cls: type[Payload]) -> Callable[[Any], bytes]:
+    """How the payload becomes JSON: straight from the struct, or by renamed fields where it has times."""
+    fields = cls.__struct_fields__
+    if not any(name.endswith("_ns") for name in fields):
+        return _to_json
+    if cls is MarketTick:
+        return _encode_tick
+    plan = [(name, wire_name(name), name.endswith("_ns")) for name in fields]
+
+    def encode(data: Any) -> bytes:
+        values = {}
+        for name, wire, is_time in plan:
+            value = getattr(data, name)
+            values[wire] = rfc3339(value) if is_time else value
+        return _to_json(values)
+
+    return encode
+
+
+class _WireTick(msgspec.Struct, gc=False):
+    instrument_token: int
+    last_price: float
+    last_quantity: int | None
+    volume: int | None
+    bid: float | None
+    ask: float | None
+    bid_quantity: int | None
+    ask_quantity: int | None
+    exchange_ts: str | None
+
+
+def _encode_tick(tick: MarketTick) -> bytes:
+    exchange_ts = None if tick.exchange_ts_ns is None else rfc3339(tick.exchange_ts_ns)
+    return _to_json(
+        _WireTick(
+            tick.instrument_token, tick.last_price, tick.last_quantity, tick.volume, tick.bid, tick.ask,
+            tick.bid_quantity, tick.ask_quantity, exchange_ts,
+        )
+    )  # fmt: skip
+
+
+_DATA = {cls: _data_encoder(cls) for cls in EVENTS}
+_HEADS = {cls: f'{{"type":"{cls.__name__}","ts":"' for cls in EVENTS}
+_MIDDLES = {cls: f',"source":"{SOURCES[cls]}","version":{VERSION},"data":'.encode() for cls in EVENTS}
+
+
+def encode(event: Event) -> bytes:
+    """The wire line of `event`, without a newline."""
+    _, event_id, ts_ns, cause, data = event
+    cls = type(data)
+    body = _DATA[cls](data)
+    if cause is not None:
+        body = b'%b,"cause":"%b"}' % (body[:-1], cause.encode())
+    head = f'{_HEADS[cls]}{rfc3339(ts_ns)}","key":'.encode()
+    return b'%b%b%b%b,"id":"%b"}' % (head, _to_json(_KEYS[cls](data)), _MIDDLES[cls], body, event_id.encode())
+
+
+def decode(line: bytes) -> Event:
+    """The event that `line` states. Raises ContractError for anything `encode` could not have written."""
+    try:
+        envelope = msgspec.json.decode(line, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise ContractError(f"not an event: {error}; line starts {line[:80]!r}") from error
+    if tuple(envelope) != ENVELOPE:
+        raise ContractError(f"envelope has fields {list(envelope)}, expected {list(ENVELOPE)}")
+    if envelope["version"] != VERSION or envelope["type"] not in _TYPES:
+        raise ContractError(f"unknown event {envelope['type']} version {envelope['version']}: this reads version {VERSION}")
+    cls, values = _TYPES[envelope["type"]], dict(envelope["data"])
+    cause, ts_ns = values.pop("cause", None), parse_rfc3339(envelope["ts"])
+    for name in cls.__struct_fields__:
+        wire = wire_name(name)
+        if wire != name and wire in values:
+            text = values.pop(wire)
+            values[name] = None if text is None else parse_rfc3339(text)
+    if cls is MarketTick:
+        values["ts_ns"] = ts_ns
+    try:
+        data = msgspec.convert(values, cls)
+    except msgspec.ValidationError as error:
+        raise ContractError(f"{envelope['type']} {envelope['id']}: {error}") from error
+    return Event(parse_pos(envelope["id"]), envelope["id"], ts_ns, cause, data)

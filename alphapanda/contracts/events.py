@@ -1,0 +1,333 @@
+"""Every event of AlphaPanda, version 1.
+
+An event is an envelope (`Event`) around one frozen payload struct. In memory a payload carries integers: times are
+nanoseconds UTC and end in `_ns`, money is in units of 1e-8 of the instrument's currency and ends in `_e8`. On the wire
+`_ns` fields lose the suffix and become RFC 3339 text (see `codec`). Field order here is field order on the wire.
+
+`quantity` is signed wherever an event states one: positive buys or is long, negative sells or is short.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
+
+Pos = tuple[int, int, int, int, int]
+"""Place in the one order: (epoch, number, stage, lane, n)."""
+
+ALL_BOOKS = "*"
+"""The strategy id of a snapshot that totals all books of one exec mode; no strategy may be called this."""
+
+
+class Payload(msgspec.Struct, frozen=True, gc=False):
+    """Base of every payload."""
+
+
+class Event(NamedTuple):
+    """One event: where it stands, when its root passed the door, what caused it, what it says."""
+
+    pos: Pos
+    id: str  # `pos` as text, `1-12-2-3-0`
+    ts_ns: int  # door time of the root
+    cause: str | None  # id of the event that was being handled; None for what came from outside
+    data: Payload
+
+
+def pos_text(pos: Pos) -> str:
+    """The id of the event at `pos`."""
+    return f"{pos[0]}-{pos[1]}-{pos[2]}-{pos[3]}-{pos[4]}"
+
+
+def parse_pos(text: str) -> Pos:
+    """The `pos` that `text` names. Raises ValueError when it is not five integers joined by `-`."""
+    parts = text.split("-")
+    if len(parts) != 5:
+        raise ValueError(f"{text!r} is not a pos: expected epoch-number-stage-lane-n")
+    epoch, number, stage, lane, n = map(int, parts)
+    return epoch, number, stage, lane, n
+
+
+# ---- through the door (stage 0) --------------------------------------------------------------------------------------
+
+
+class MarketTick(Payload, frozen=True, gc=False):
+    """One market-data update as received.
+
+    Prices are float64 in the instrument's currency, None where the source has none. `volume` is the cumulative volume
+    of the day, None where the source states only `last_quantity` for each print.
+    """
+
+    ts_ns: int  # door time; on the wire it stands in the envelope alone
+    instrument_token: int
+    last_price: float
+    last_quantity: int | None = None
+    volume: int | None = None
+    bid: float | None = None
+    ask: float | None = None
+    bid_quantity: int | None = None
+    ask_quantity: int | None = None
+    exchange_ts_ns: int | None = None
+
+
+class Beat(Payload, frozen=True, gc=False):
+    """The door's clock inside trading sessions; beats and session events alone close time bars."""
+
+
+class SessionOpen(Payload, frozen=True, gc=False):
+    """A trading session begins. The times are the calendar's; the event's own `ts` may be later, never earlier."""
+
+    session: str  # the session's local date, 2024-03-01
+    open_ts_ns: int
+    close_ts_ns: int
+
+
+class SquareOff(Payload, frozen=True, gc=False):
+    """Intraday positions are to be closed from here on."""
+
+    session: str
+
+
+class SessionClose(Payload, frozen=True, gc=False):
+    """A trading session ends: DAY orders expire, bars are flushed."""
+
+    session: str
+
+
+class Epoch(Payload, frozen=True, gc=False):
+    """A door opened. To every stage this is a feed gap."""
+
+    reason: str
+
+
+class FeedGap(Payload, frozen=True, gc=False):
+    """Market data was interrupted inside an epoch (a reconnect); a bar across it is dropped."""
+
+    reason: str
+
+
+class BrokerUpdate(Payload, frozen=True, gc=False):
+    """A broker's reply as it came; `body` is the broker's own text, unchanged."""
+
+    order_id: str
+    status: str
+    body: str
+
+
+class KillSwitch(Payload, frozen=True, gc=False):
+    """Operator command: engaged, every signal is refused and working orders are cancelled."""
+
+    engaged: bool
+    reason: str
+
+
+class HaltStrategy(Payload, frozen=True, gc=False):
+    """Operator command: from here on every signal of this strategy is refused."""
+
+    strategy_id: str
+    reason: str
+
+
+# ---- feature_engine (stage 1) ----------------------------------------------------------------------------------------
+
+
+class Bar(Payload, frozen=True, gc=False):
+    """Open, high, low, close and volume over [start, end), emitted at its close."""
+
+    instrument_token: int
+    interval_s: int
+    start_ts_ns: int
+    end_ts_ns: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: int
+    ticks: int
+
+
+class FeatureSet(Payload, frozen=True, gc=False):
+    """Values computed from past data only; `interval_s` is the bars' they rest on, 0 for ticks."""
+
+    instrument_token: int
+    interval_s: int
+    values: dict[str, float]  # in the order in which they were declared
+
+
+# ---- strategy_runner (stage 2) ---------------------------------------------------------------------------------------
+
+
+class SignalKind(StrEnum):
+    """How a signal states its size."""
+
+    QUANTITY = "quantity"  # trade this many
+    TARGET_QUANTITY = "target_quantity"  # hold this many
+    TARGET_WEIGHT = "target_weight"  # hold this part of the book's equity
+
+
+class TradingSignal(Payload, frozen=True, gc=False):
+    """A strategy's opinion; it knows no cash. `size` is a count, or a signed weight for `target_weight`."""
+
+    strategy_id: str
+    instrument_token: int
+    kind: SignalKind
+    size: float
+    reference_price: float | None  # what the strategy decided at; None: the mark
+    note: str
+
+
+class StrategyHalted(Payload, frozen=True, gc=False):
+    """A strategy raised and is handed no more events. `where` is the author's file and line."""
+
+    strategy_id: str
+    error: str
+    where: str
+
+
+# ---- risk_manager (stage 3) ------------------------------------------------------------------------------------------
+
+
+class ExecMode(StrEnum):
+    """Whose book: simulated fills, or the broker's."""
+
+    PAPER = "paper"
+    LIVE = "live"
+
+
+class ValidatedSignal(Payload, frozen=True, gc=False):
+    """A signal that passed every check, as a quantity."""
+
+    exec_mode: ExecMode
+    strategy_id: str
+    instrument_token: int
+    signal_id: str
+    quantity: int
+    reference_price: float
+
+
+class RejectedSignal(Payload, frozen=True, gc=False):
+    """A signal refused by risk: which check, the value it found, the limit, and their unit."""
+
+    exec_mode: ExecMode
+    strategy_id: str
+    instrument_token: int
+    signal_id: str
+    quantity: int
+    reason: str  # reason code: the check's name
+    value: float | None
+    limit: float | None
+    unit: str
+
+
+# ---- trading_engine (stage 4) ----------------------------------------------------------------------------------------
+
+
+class OrderPlaced(Payload, frozen=True, gc=False):
+    """An order accepted by the trading engine.
+
+    An order carries out one validated signal, and that event's id is the order's: every later event names it.
+    """
+
+    exec_mode: ExecMode
+    strategy_id: str
+    instrument_token: int
+    signal_id: str
+    order_id: str
+    order_type: str
+    quantity: int
+    reference_price: float
+    active_ts_ns: int  # no fill before this: placed plus latency
+
+
+class OrderFailed(Payload, frozen=True, gc=False):
+    """An order the engine could not place; a terminal state."""
+
+    exec_mode: ExecMode
+    strategy_id: str
+    instrument_token: int
+    signal_id: str
+    order_id: str
+    quantity: int
+    reason: str
+
+
+class OrderCancelled(Payload, frozen=True, gc=False):
+    """The rest of an order will not be filled; a terminal state."""
+
+    exec_mode: ExecMode
+    strategy_id: str
+    instrument_token: int
+    signal_id: str
+    order_id: str
+    quantity: int  # what was left
+    reason: str
+
+
+class Charges(Payload, frozen=True, gc=False):
+    """What one fill cost apart from slippage, line by line, in 1e-8 of the currency."""
+
+    brokerage_e8: int = 0
+    stt_e8: int = 0  # securities or commodities transaction tax
+    exchange_e8: int = 0
+    sebi_e8: int = 0
+    stamp_e8: int = 0
+    gst_e8: int = 0
+
+    @property
+    def total_e8(self) -> int:
+        """Sum of the lines."""
+        return self.brokerage_e8 + self.stt_e8 + self.exchange_e8 + self.sebi_e8 + self.stamp_e8 + self.gst_e8
+
+
+class OrderFill(Payload, frozen=True, gc=False):
+    """An executed quantity and price. Slippage is fill minus reference price, signed as a cost."""
+
+    exec_mode: ExecMode
+    strategy_id: str
+    instrument_token: int
+    signal_id: str
+    order_id: str
+    quantity: int
+    price: float
+    reference_price: float
+    charges: Charges
+
+
+# ---- portfolio_manager (stage 5) -------------------------------------------------------------------------------------
+
+
+class PositionUpdate(Payload, frozen=True, gc=False):
+    """A position after a fill. `cost_e8` is what the open quantity cost in total, signed as the quantity is."""
+
+    exec_mode: ExecMode
+    strategy_id: str
+    instrument_token: int
+    quantity: int
+    average_price: float  # 0 when flat
+    cost_e8: int
+    realised_e8: int
+    charges_e8: int
+
+
+class PortfolioSnapshot(Payload, frozen=True, gc=False):
+    """One book at one moment, valued at the last ticks: equity = start + realised + unrealised - charges, exactly."""
+
+    exec_mode: ExecMode
+    strategy_id: str  # `*` for the total of all books
+    reason: str  # fill, clock, end
+    cash_e8: int
+    realised_e8: int
+    unrealised_e8: int
+    charges_e8: int
+    equity_e8: int
+    gross_exposure_e8: int
+    net_exposure_e8: int
+
+
+DOOR_EVENTS: tuple[type[Payload], ...] = (
+    MarketTick, Beat, SessionOpen, SquareOff, SessionClose, Epoch, FeedGap, BrokerUpdate, KillSwitch, HaltStrategy,
+)  # fmt: skip
+STAGE_EVENTS: tuple[type[Payload], ...] = (
+    Bar, FeatureSet, TradingSignal, StrategyHalted, ValidatedSignal, RejectedSignal, OrderPlaced, OrderFailed,
+    OrderCancelled, OrderFill, PositionUpdate, PortfolioSnapshot,
+)  # fmt: skip
+EVENTS: tuple[type[Payload], ...] = DOOR_EVENTS + STAGE_EVENTS

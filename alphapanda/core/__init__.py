@@ -1,0 +1,1 @@
+"""What all rooms share: the handler protocol, the one order, exact money. No I/O, no clock, no randomness."""

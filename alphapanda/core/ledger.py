@@ -1,0 +1,92 @@
+"""Exact money: positions at average cost, and the books that hold them.
+
+All amounts are integers of 1e-8 of a currency. A position keeps its total cost, never an average price, so nothing is
+lost to rounding: a partial close takes its share of the cost rounded down, and the closing fill takes the remainder.
+Shared by risk (which keeps its own ledger) and the portfolio.
+"""
+
+from dataclasses import dataclass, field
+
+from alphapanda.contracts.errors import ContractError
+
+E8 = 100_000_000
+ONE = E8
+"""A multiplier of one, in the units `value_e8` takes."""
+
+
+def to_e8(amount: float) -> int:
+    """The nearest integer of 1e-8; exact for any price with at most eight decimals below 9e7."""
+    return round(amount * E8)
+
+
+def value_e8(price_e8: int, quantity: int, multiplier_e8: int = ONE) -> int:
+    """Price times quantity times multiplier. Exact for whole multipliers, else rounded half up to 1e-8."""
+    if multiplier_e8 == ONE:
+        return price_e8 * quantity
+    return (price_e8 * quantity * multiplier_e8 + E8 // 2) // E8
+
+
+@dataclass(slots=True)
+class Position:
+    """A signed quantity and its signed total cost."""
+
+    quantity: int = 0
+    cost_e8: int = 0
+    realised_e8: int = 0
+    charges_e8: int = 0
+
+    def average_price(self, multiplier_e8: int = ONE) -> float:
+        """Cost over quantity, in currency units for one unit of the instrument; 0 when flat."""
+        return self.cost_e8 / self.quantity / multiplier_e8 if self.quantity else 0.0
+
+    def fill(self, quantity: int, notional_e8: int) -> int:
+        """Take a fill whose signed notional is `notional_e8`; returns what it realised.
+
+        A fill through zero closes the old position and opens the rest at the fill's own price.
+        """
+        if quantity == 0:
+            raise ContractError("a fill of quantity 0 cannot be booked")
+        held = self.quantity
+        if held == 0 or (held > 0) == (quantity > 0):
+            self.quantity, self.cost_e8 = held + quantity, self.cost_e8 + notional_e8
+            return 0
+        closed = min(abs(held), abs(quantity))
+        proceeds_e8 = notional_e8 if closed == abs(quantity) else notional_e8 * closed // abs(quantity)
+        cost_e8 = self.cost_e8 if closed == abs(held) else self.cost_e8 * closed // abs(held)
+        realised_e8 = -proceeds_e8 - cost_e8
+        self.quantity = held + quantity
+        self.cost_e8 = self.cost_e8 - cost_e8 + (notional_e8 - proceeds_e8)
+        self.realised_e8 += realised_e8
+        return realised_e8
+
+
+@dataclass(slots=True)
+class Book:
+    """Cash and positions of one strategy in one exec mode."""
+
+    start_e8: int
+    cash_e8: int
+    realised_e8: int = 0
+    charges_e8: int = 0
+    positions: dict[int, Position] = field(default_factory=dict)
+
+    def fill(self, token: int, quantity: int, notional_e8: int, charges_e8: int) -> Position:
+        """Book one fill; returns the position it changed."""
+        position = self.positions.get(token)
+        if position is None:
+            position = self.positions[token] = Position()
+        self.realised_e8 += position.fill(quantity, notional_e8)
+        position.charges_e8 += charges_e8
+        self.charges_e8 += charges_e8
+        self.cash_e8 -= notional_e8 + charges_e8
+        return position
+
+    def quantity(self, token: int) -> int:
+        """Signed quantity held, 0 when none."""
+        position = self.positions.get(token)
+        return position.quantity if position else 0
+
+
+def opened(start_e8: int) -> Book:
+    """A book with this much cash and nothing else."""
+    return Book(start_e8=start_e8, cash_e8=start_e8)

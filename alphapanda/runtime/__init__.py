@@ -1,0 +1,1 @@
+"""Hosts, settings, manifests and the composition root."""

@@ -1,0 +1,143 @@
+"""The replay host: a tape through the whole pipeline, in one process.
+
+`Replay.step` is the specification: every seq goes through every stage before the next seq begins. `Replay.ticks` and
+`Replay.beats` are its short cuts for events that nobody says anything about; a test holds them to the same bytes.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from alphapanda.contracts.events import Beat, Event, MarketTick, Payload, TradingSignal, pos_text
+from alphapanda.core.handler import LaneProtocol, Outbox, Outputs, run_seq, still_unheard
+from alphapanda.pipeline import FEEDBACK, STAGES, TOPIC_OF, Stage
+from alphapanda.services.feature_engine.service import InstrumentLane
+from alphapanda.services.portfolio_manager.service import PortfolioManager
+from alphapanda.services.risk_manager.service import RiskManager
+from alphapanda.services.strategy_runner.service import StrategyLane
+from alphapanda.services.trading_engine.service import TradingEngine
+
+NEVER_NS = 1 << 62
+NS_PER_MS = 1_000_000
+
+
+class Loop:
+    """The loop itself: stages, their lanes, and feedback that is still to be heard."""
+
+    def __init__(
+        self, rooms: Sequence[tuple[Stage, Sequence[LaneProtocol]]], feedback_delay_ns: int,
+        topic_of: Callable[[Event], str] = lambda event: TOPIC_OF[type(event.data)],
+        feedback_topics: Iterable[str] = FEEDBACK,
+    ) -> None:  # fmt: skip
+        self.rooms = [(stage, lanes, frozenset(stage.reads), deque[Event]()) for stage, lanes in rooms]
+        self.delay_ns, self.topic_of, self.feedback_topics = feedback_delay_ns, topic_of, frozenset(feedback_topics)
+
+    def step(self, root: Event) -> list[Event]:
+        """One seq through all stages. Returns what they made, in `pos` order."""
+        return self.go_on(root, [root], 0)
+
+    def go_on(self, root: Event, events: list[Event], first: int) -> list[Event]:
+        """The same from the room at index `first` on, `events` holding the root and what the rooms before it made."""
+        due_ts_ns = root.ts_ns - self.delay_ns
+        for stage, lanes, reads, unheard in self.rooms[first:]:
+            inputs = [event for event in events if event is root or self.topic_of(event) in reads]
+            events += run_seq(stage.rank, lanes, inputs, unheard, due_ts_ns)
+            while unheard and not still_unheard(unheard[0], lanes):
+                unheard.popleft()
+        made = events[1:]
+        self._tell([event for event in made if self.topic_of(event) in self.feedback_topics])
+        return made
+
+    def _tell(self, told: list[Event]) -> None:
+        for stage, lanes, _, unheard in self.rooms:
+            if stage.hears:
+                unheard.extend(event for event in told if still_unheard(event, lanes))
+
+
+class Rooms:
+    """The lanes of every stage, and the marks they share."""
+
+    def __init__(
+        self, instruments: list[InstrumentLane], strategies: list[StrategyLane], risk: RiskManager,
+        engine: TradingEngine, portfolio: PortfolioManager, marks: dict[int, MarketTick],
+    ) -> None:  # fmt: skip
+        self.instruments, self.strategies, self.marks = instruments, strategies, marks
+        self.risk, self.engine, self.portfolio = risk, engine, portfolio
+
+    def by_stage(self) -> list[tuple[Stage, Sequence[LaneProtocol]]]:
+        """Each stage with its lanes, in flow order."""
+        lanes: tuple[Sequence[LaneProtocol], ...] = (
+            self.instruments, self.strategies, [self.risk], [self.engine], [self.portfolio],
+        )  # fmt: skip
+        return list(zip(STAGES, lanes, strict=True))
+
+
+class Replay:
+    """The loop with its short cuts. `emit` is called with the outputs of each seq that has any, in `pos` order."""
+
+    def __init__(self, rooms: Rooms, feedback_delay_ms: int, emit: Callable[[list[Event]], None]) -> None:
+        self.rooms, self.emit = rooms, emit
+        self.loop = Loop(rooms.by_stage(), feedback_delay_ms * NS_PER_MS)
+        self._features = {lane.lane: lane for lane in rooms.instruments}
+        self._timed = any(lane.state.timed for lane in rooms.instruments)
+        self._told = self.loop.rooms[1][3]  # feedback that strategies are still to hear
+        self._listen()
+
+    def _listen(self) -> None:
+        """Which strategies are called for which instrument's ticks."""
+        self._listeners: dict[int, tuple[tuple[StrategyLane, Callable[[MarketTick], Any]], ...]] = {}
+        for lane in self.rooms.strategies:
+            hook = lane.on_tick
+            for token in lane.instruments if hook is not None else ():
+                self._listeners[token] = (*self._listeners.get(token, ()), (lane, hook))
+
+    def event(self, root: Event) -> None:
+        """Any event, by the specification."""
+        if made := self.loop.step(root):
+            self.emit(made)
+        self._listen()
+
+    def beats(self, epoch: int, numbers: list[int], times_ns: list[int]) -> None:
+        """Beats; without bars to close, only those at which the portfolio speaks."""
+        portfolio = self.rooms.portfolio.state
+        for number, ts_ns in zip(numbers, times_ns, strict=True):
+            if self._timed or ts_ns >= portfolio.next_snapshot_ns:
+                self.event(_root(epoch, number, ts_ns, Beat()))
+
+    def ticks(self, epoch: int, numbers: list[int], ticks: list[MarketTick]) -> None:
+        """Ticks: note the mark, call who listens, and go on by the specification only where someone spoke."""
+        marks, features, working = self.rooms.marks, self._features, self.rooms.engine.state.working
+        told, delay_ns = self._told, self.loop.delay_ns
+        for i, tick in enumerate(ticks):
+            token = tick.instrument_token
+            if told and told[0].ts_ns <= tick.ts_ns - delay_ns:
+                self.event(_root(epoch, numbers[i], tick.ts_ns, tick))
+                working = self.rooms.engine.state.working
+                continue
+            marks[token] = tick
+            made = features[token].add(tick) if token in features else ()
+            signals: Outputs = ()
+            if not made:
+                for lane, on_tick in self._listeners.get(token, ()):
+                    try:
+                        if yielded := list(on_tick(tick) or ()):
+                            signals = [*signals, *lane.sent(yielded)]
+                    except Exception as error:  # noqa: BLE001  # an author's code halts that strategy alone
+                        signals = [*signals, *lane.halt(error)]
+            if made or signals or token in working:
+                self._spoken(_root(epoch, numbers[i], tick.ts_ns, tick), made, signals)
+                working = self.rooms.engine.state.working
+
+    def _spoken(self, root: Event, made: Outputs, signals: Outputs) -> None:
+        """Finish a seq whose first stage (and, where it was silent, second) has been worked already."""
+        outbox = Outbox(root.pos, root.ts_ns, 1 if made else 2)
+        outbox.put(root, made or signals)
+        if outputs := self.loop.go_on(root, [root, *outbox.in_order()], 1 if made else 2):
+            self.emit(outputs)
+        if any(type(data) is not TradingSignal for _, data in signals):
+            self._listen()
+
+
+def _root(epoch: int, number: int, ts_ns: int, data: Payload) -> Event:
+    pos = (epoch, number, 0, 0, 0)
+    return Event(pos, pos_text(pos), ts_ns, None, data)

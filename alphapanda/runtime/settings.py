@@ -1,0 +1,110 @@
+"""Every setting, in one class.
+
+Read, in falling priority, from arguments, environment variables (`ALPHAPANDA_EXECUTION__LATENCY_MS=5`), `.env`, and
+`alphapanda.toml` in the working directory. No other place reads the environment.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from alphapanda.contracts.errors import ConfigurationError
+from alphapanda.services.risk_manager.models import RiskLimits
+from alphapanda.services.trading_engine.models import PaperExecution
+
+
+class Section(BaseModel):
+    """A group of settings; unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PipelineSettings(Section):
+    """Rules of the one order."""
+
+    feedback_delay_ms: int = Field(250, ge=1, description="how late fills reach strategies and risk, in market time")
+    snapshot_interval_s: int = Field(60, ge=1, description="time between snapshots on the clock")
+
+
+class PortfolioSettings(Section):
+    """The books at the start."""
+
+    start_cash: float = Field(1_000_000.0, ge=0, description="cash of each book, in the tape's currency")
+
+
+class ChargeSettings(Section):
+    """What fills cost."""
+
+    profile: str = Field("", description="zerodha, none or custom; empty: what the tape's market profile names")
+    product: str = Field("CNC", description="CNC (delivery) or MIS (intraday)")
+    per_share: float | None = Field(None, ge=0, description="custom: for each unit")
+    per_order: float | None = Field(None, ge=0, description="custom: for each order")
+    bps: float | None = Field(None, ge=0, description="custom: hundredths of a percent of the value")
+    min: float | None = Field(None, ge=0, description="custom: least for an order")
+    max: float | None = Field(None, ge=0, description="custom: most for an order")
+    decimals: int | None = Field(None, ge=0, le=8, description="custom: decimals to which each fill is rounded")
+
+
+class ReplaySettings(Section):
+    """The replay host."""
+
+    batch_rows: int = Field(16_384, ge=1, description="ticks made at once; leaves no trace in the results")
+
+
+class StorageSettings(Section):
+    """Where results go."""
+
+    runs: Path = Field(Path("data/runs"), description="folder of runs")
+    tapes: Path = Field(Path("data/tapes"), description="folder of tapes made by the demo")
+
+
+class Settings(BaseSettings):
+    """All settings of AlphaPanda."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ALPHAPANDA_", env_nested_delimiter="__", env_file=".env", toml_file="alphapanda.toml",
+        extra="forbid", frozen=True, nested_model_default_partial_update=True,
+    )  # fmt: skip
+
+    pipeline: PipelineSettings = PipelineSettings()
+    portfolio: PortfolioSettings = PortfolioSettings()
+    risk: RiskLimits = RiskLimits()
+    execution: PaperExecution = PaperExecution()
+    charges: ChargeSettings = ChargeSettings()
+    replay: ReplaySettings = ReplaySettings()
+    storage: StorageSettings = StorageSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
+        """Arguments, environment, `.env`, TOML."""
+        return init_settings, env_settings, dotenv_settings, TomlConfigSettingsSource(settings_cls)
+
+
+RECORDED = ("pipeline", "portfolio", "risk", "execution", "charges")
+"""The sections that decide results, and so stand in a run's manifest."""
+
+
+def load_settings(overrides: dict[str, Any] | None = None) -> Settings:
+    """The settings, with `overrides` (`{"section.key": value}`) on top. Raises ConfigurationError naming the setting."""
+    nested: dict[str, dict[str, Any]] = {}
+    for path, value in (overrides or {}).items():
+        section, dot, key = path.partition(".")
+        if not dot:
+            raise ConfigurationError(f"setting {path!r} is not understood: write section.key, such as execution.latency_ms")
+        nested.setdefault(section, {})[key] = None if value in ("none", "null") and section == "risk" else value
+    try:
+        return Settings(**nested)  # type: ignore[arg-type]  # sections are validated by pydantic
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, one['loc']))}: {one['msg']} (given {one['input']!r})" for one in error.errors()]
+        raise ConfigurationError("settings: " + "; ".join(lines)) from error
+
+
+def recorded(settings: Settings) -> dict[str, Any]:
+    """The settings that decide results, JSON-able."""
+    return {name: getattr(settings, name).model_dump(mode="json") for name in RECORDED}

@@ -1,0 +1,1 @@
+"""The rooms: one pure handler per stage."""

@@ -1,0 +1,1 @@
+"""Stage 1: bars and indicators, one lane an instrument."""

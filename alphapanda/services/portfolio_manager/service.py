@@ -1,0 +1,117 @@
+"""portfolio_manager: books fills and values the books.
+
+Reads orders.filled, market.ticks (marks) and market.clock. Writes portfolio.positions on each fill, and
+portfolio.snapshots on each fill, on beats every `snapshot_interval_s`, and at session close. Keeps one book for each
+(exec_mode, strategy). Refuses a fill for a book it was not given. A snapshot on a fill is of that fill's book; with
+several books a total (`strategy_id` `*`) stands beside them, with one the book is the total.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from alphapanda.contracts.errors import ContractError
+from alphapanda.contracts.events import (
+    ALL_BOOKS,
+    Beat,
+    Event,
+    ExecMode,
+    MarketTick,
+    OrderFill,
+    Payload,
+    PortfolioSnapshot,
+    PositionUpdate,
+    SessionClose,
+)  # fmt: skip
+from alphapanda.contracts.instruments import Instrument
+from alphapanda.core.handler import Lane, Outputs
+from alphapanda.core.ledger import Book, opened, to_e8, value_e8
+
+NS = 1_000_000_000
+BookKey = tuple[ExecMode, str]
+
+
+@dataclass(slots=True)
+class PortfolioState:
+    """Books and marks."""
+
+    books: dict[BookKey, Book]
+    marks: dict[int, MarketTick]
+    next_snapshot_ns: int = 0
+
+
+class PortfolioManager(Lane):
+    """One room over all books."""
+
+    table = {
+        MarketTick: "on_tick",
+        OrderFill: "on_fill",
+        Beat: "on_beat",
+        SessionClose: "on_session_close",
+    }
+
+    def __init__(
+        self, instruments: Mapping[int, Instrument], start_cash_e8: Mapping[str, int], snapshot_interval_s: int,
+        marks: dict[int, MarketTick],
+    ) -> None:  # fmt: skip
+        books = {(ExecMode.PAPER, strategy_id): opened(cash) for strategy_id, cash in start_cash_e8.items()}
+        super().__init__(0, PortfolioState(books, marks))
+        self.instruments, self.interval_ns = instruments, snapshot_interval_s * NS
+
+    def on_tick(self, event: Event) -> Outputs:
+        """Note the mark."""
+        tick: Any = event.data
+        self.state.marks[tick.instrument_token] = tick
+        return ()
+
+    def on_fill(self, event: Event) -> Outputs:
+        """Book the fill; say what the position and the book are now."""
+        fill: Any = event.data
+        key, token = (fill.exec_mode, fill.strategy_id), fill.instrument_token
+        book = self.state.books.get(key)
+        if book is None:
+            raise ContractError(f"fill {event.id} is for book {key}, and there are {sorted(self.state.books)}")
+        multiplier_e8 = self.instruments[token].multiplier_e8
+        notional_e8 = value_e8(to_e8(fill.price), fill.quantity, multiplier_e8)
+        position = book.fill(token, fill.quantity, notional_e8, fill.charges.total_e8)
+        update = PositionUpdate(
+            fill.exec_mode, fill.strategy_id, token, position.quantity, position.average_price(multiplier_e8),
+            position.cost_e8, position.realised_e8, position.charges_e8,
+        )  # fmt: skip
+        return [(0, update), *self._snapshots("fill", [key])]
+
+    def on_beat(self, event: Event) -> Outputs:
+        """A snapshot of every book, once each interval."""
+        if event.ts_ns < self.state.next_snapshot_ns:
+            return ()
+        self.state.next_snapshot_ns = (event.ts_ns // self.interval_ns + 1) * self.interval_ns
+        return self._snapshots("clock", self.state.books)
+
+    def on_session_close(self, event: Event) -> Outputs:
+        """The day's last word on every book."""
+        return self._snapshots("end", self.state.books)
+
+    def _snapshots(self, reason: str, keys: Iterable[BookKey]) -> list[tuple[int, Payload]]:
+        books = self.state.books
+        made = [self._snapshot(mode, strategy_id, reason, [books[mode, strategy_id]]) for mode, strategy_id in keys]
+        if len(books) > 1:
+            for mode in dict.fromkeys(one.exec_mode for one in made):
+                mine = [book for (book_mode, _), book in books.items() if book_mode is mode]
+                made.append(self._snapshot(mode, ALL_BOOKS, reason, mine))
+        return [(0, one) for one in made]
+
+    def _snapshot(self, mode: ExecMode, strategy_id: str, reason: str, books: list[Book]) -> PortfolioSnapshot:
+        marks, gross_e8, net_e8, cost_e8 = self.state.marks, 0, 0, 0
+        for book in books:
+            for token, position in book.positions.items():
+                if position.quantity:
+                    price_e8 = to_e8(marks[token].last_price)
+                    worth_e8 = value_e8(price_e8, position.quantity, self.instruments[token].multiplier_e8)
+                    gross_e8 += abs(worth_e8)
+                    net_e8 += worth_e8
+                    cost_e8 += position.cost_e8
+        cash_e8 = sum(book.cash_e8 for book in books)
+        return PortfolioSnapshot(
+            mode, strategy_id, reason, cash_e8, sum(book.realised_e8 for book in books), net_e8 - cost_e8,
+            sum(book.charges_e8 for book in books), cash_e8 + net_e8, gross_e8, net_e8,
+        )  # fmt: skip

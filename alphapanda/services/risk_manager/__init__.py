@@ -1,0 +1,1 @@
+"""Stage 3: every signal is checked before it can become an order."""

@@ -1,0 +1,1 @@
+"""Stage 2: strategies, one lane each."""

@@ -1,0 +1,120 @@
+"""strategy_runner: hands events to strategies and takes their signals.
+
+Reads market.ticks and market.features, and hears the strategy's own fills, cancellations and failures, late. Writes
+trading.signals.generated. Keeps each strategy's state. Refuses nothing: a strategy that raises is halted with an event
+that points at the author's line, and the others go on. What it yielded in the call that raised is not sent.
+"""
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from alphapanda.contracts.errors import ContractError
+from alphapanda.contracts.events import (
+    Bar,
+    Event,
+    FeatureSet,
+    MarketTick,
+    OrderCancelled,
+    OrderFailed,
+    OrderFill,
+    Payload,
+    StrategyHalted,
+    TradingSignal,
+)  # fmt: skip
+from alphapanda.contracts.instruments import Instrument
+from alphapanda.core.handler import Lane, Outputs
+from alphapanda.services.feature_engine.models import Bars, FeatureRequest
+from alphapanda.services.strategy_runner.strategy import Strategy
+
+HOOKS: dict[type[Payload], str] = {
+    MarketTick: "on_market_data",
+    Bar: "on_bar",
+    FeatureSet: "on_features",
+    OrderFill: "on_fill",
+    OrderCancelled: "on_cancel",
+    OrderFailed: "on_failure",
+}
+_OWN = (OrderFill, OrderCancelled, OrderFailed)
+
+
+@dataclass(slots=True)
+class StrategyState:
+    """What the lane keeps beside the strategy itself."""
+
+    halted: bool = False
+    signals: int = 0
+
+
+class StrategyLane(Lane):
+    """One strategy, its instruments and the features it asked for."""
+
+    def __init__(self, lane: int, strategy_id: str, strategy: Strategy, instruments: Mapping[int, Instrument]) -> None:
+        self.strategy, self.strategy_id, self.instruments = strategy, strategy_id, dict(instruments)
+        super().__init__(lane, StrategyState())
+        vars(strategy).update(instruments=self.instruments, strategy_id=strategy_id)
+        self.requests: tuple[FeatureRequest, ...] = tuple(strategy.features())
+        self._intervals = {(not isinstance(request, Bars), request.interval_s) for request in self.requests}
+        self._hooks = {
+            cls: getattr(strategy, name)
+            for cls, name in HOOKS.items()
+            if getattr(type(strategy), name) is not getattr(Strategy, name)
+        }
+        strategy.on_start()
+
+    def wants(self, event: Event) -> bool:
+        """Events with a hook, of its own instruments, intervals and orders."""
+        data: Any = event.data
+        cls = type(data)
+        if cls not in self._hooks or data.instrument_token not in self.instruments:
+            return False
+        if cls in _OWN:
+            return bool(data.strategy_id == self.strategy_id)
+        return cls is MarketTick or (cls is FeatureSet, data.interval_s) in self._intervals
+
+    @property
+    def hears(self) -> bool:
+        """Whether it has a hook for feedback."""
+        return any(cls in self._hooks for cls in _OWN)
+
+    @property
+    def on_tick(self) -> Any:
+        """The strategy's own hook for ticks, or None: the host's short cut."""
+        return None if self.state.halted else self._hooks.get(MarketTick)
+
+    def handle(self, event: Event) -> Outputs:
+        """Call the strategy's hook; a halted strategy says nothing."""
+        if self.state.halted:
+            return ()
+        try:
+            return self.sent(list(self._hooks[type(event.data)](event.data) or ()))
+        except Exception as error:  # noqa: BLE001  # whatever an author's code raises halts that strategy alone
+            return self.halt(error)
+
+    def sent(self, signals: list[TradingSignal]) -> Outputs:
+        """Signals as outputs. Raises ContractError for what is not a signal of this strategy's own."""
+        for signal in signals:
+            if type(signal) is not TradingSignal or signal.strategy_id != self.strategy_id:
+                raise ContractError(f"{self.strategy_id} yielded {signal!r}: yield self.buy, sell, target or weight(...)")
+        self.state.signals += len(signals)
+        return [(self.lane, signal) for signal in signals]
+
+    def halt(self, error: BaseException) -> Outputs:
+        """Stop handing events to this strategy, and say where it failed."""
+        self.state.halted = True
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if frame.filename != __file__] or list(frames)
+        where = f"{PurePath(own[-1].filename).name}:{own[-1].lineno}" if own else "unknown"
+        return [(self.lane, StrategyHalted(self.strategy_id, f"{type(error).__name__}: {error}", where))]
+
+    def snapshot(self) -> Any:
+        """The lane's state and the strategy's."""
+        return super().snapshot(), self.strategy.state()
+
+    def restore(self, snapshot: Any) -> None:
+        """Both again."""
+        lane, strategy = snapshot
+        super().restore(lane)
+        self.strategy.restore(strategy)

@@ -1,0 +1,1 @@
+"""Stage 4: orders, and their fills on paper."""

@@ -1,0 +1,1 @@
+"""Strategies that come with AlphaPanda: examples to read, and a null benchmark."""

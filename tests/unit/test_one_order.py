@@ -1,0 +1,46 @@
+"""The loop and `run_seq` against the executable model of the contract."""
+
+import copy
+
+from alphapanda.pipeline import Stage
+from alphapanda.runtime.replay import Loop
+from tests.model_support import ModelLane, model, ours
+
+
+def loop_for(m: object) -> Loop:
+    rooms = []
+    for stage in m.PIPELINE:  # type: ignore[attr-defined]
+        lanes = [ModelLane(m, room(lane)) for lane, room in stage.lanes.items()]  # type: ignore[arg-type]
+        rooms.append((Stage(stage.rank, stage.name, stage.reads, stage.hears, {}, ""), lanes))
+    return Loop(
+        rooms,
+        m.DELAY_MS,  # type: ignore[attr-defined]
+        topic_of=lambda event: m.TOPIC_OF[event.data.kind],  # type: ignore[attr-defined]
+        feedback_topics=(m.FILLED, m.CANCELLED),  # type: ignore[attr-defined]
+    )
+
+
+def test_the_loop_equals_the_model_for_300_seeds() -> None:
+    """Given the model's rooms and its tapes, our loop makes the model's reference outputs, event for event."""
+    m = model()
+    compared = 0
+    for seed in range(300):
+        tape = tape_of(m, seed)
+        loop = loop_for(m)
+        actual = [
+            (event.pos, event.ts_ns, event.data.kind, event.data.data)  # type: ignore[attr-defined]
+            for root in tape
+            for event in loop.step(ours(root))
+        ]
+        expected = [(e.pos, e.ts, e.kind, e.data) for e in copy.deepcopy(m.reference(tape))]
+        compared += len(expected)
+        assert actual == expected, f"seed {seed}"
+    assert compared > 10_000
+
+
+def tape_of(m: object, seed: int) -> list[object]:
+    """A tape of the model's script, numbered as its door does, with the broker's replies put in after their orders."""
+    world = m.World(seed)  # type: ignore[attr-defined]
+    world.storm()
+    world.settle()
+    return m.tape_of(world.log)  # type: ignore[attr-defined, no-any-return]
