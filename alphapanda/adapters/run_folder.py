@@ -164,13 +164,13 @@ class RunFolder:
         pl.DataFrame(rows, schema_overrides={"expiry": pl.String}).write_parquet(self.folder / "instruments.parquet")
         (self.folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         for path in sorted(self.folder.iterdir()):
-            _sync(path)
-        _sync(self.folder)
+            sync(path)
+        sync(self.folder)
         final = self.root / f"run_id={run_id}"
         if final.exists():
             shutil.rmtree(final)
         self.folder.rename(final)
-        _sync(self.root)
+        sync(self.root)
         return final
 
 
@@ -180,7 +180,8 @@ def run_digest(digests: dict[str, str]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Make what was written to a file or folder durable."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

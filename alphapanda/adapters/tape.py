@@ -1,0 +1,242 @@
+"""A tape: what passed the door, in seq order, as a folder of Parquet segments with a manifest.
+
+`market.ticks/date=2024-03-01/part-00000.parquet` and so on, one folder a topic and local date. Ticks lie in columns;
+the other door events have their payload as JSON. Columns that a tape has nowhere are left out. Readers merge by seq, in
+bounded memory: one segment of ticks and one date of the other events at a time.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from itertools import repeat
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from alphapanda.contracts.errors import TapeError
+from alphapanda.contracts.events import DOOR_EVENTS, Beat, Event, MarketTick, Payload, SessionOpen, pos_text
+from alphapanda.contracts.instruments import Instrument
+from alphapanda.pipeline import BROKER, CLOCK, COMMANDS, TICKS
+from alphapanda.reference.profiles import MarketProfile
+
+FORMAT = 1
+Seq = tuple[int, int]
+TICK_FIELDS = MarketTick.__struct_fields__
+OTHERS = (CLOCK, BROKER, COMMANDS)
+_TYPES: dict[str, type[Payload]] = {cls.__name__: cls for cls in DOOR_EVENTS}
+_SHIFT = 1 << 48
+"""A seq as one integer: epoch * _SHIFT + number."""
+
+
+class Ticks(NamedTuple):
+    """Ticks with nothing between them."""
+
+    epoch: int
+    numbers: list[int]
+    ticks: list[MarketTick]
+
+
+class Beats(NamedTuple):
+    """Beats with nothing between them."""
+
+    epoch: int
+    numbers: list[int]
+    ts_ns: list[int]
+
+
+class Controls(NamedTuple):
+    """Any other door events."""
+
+    events: list[Event]
+
+
+Run = Ticks | Beats | Controls
+
+
+class _Others(NamedTuple):
+    """One date's door events but ticks, in seq order."""
+
+    keys: np.ndarray[Any, np.dtype[np.int64]]
+    ts_ns: list[int]
+    types: list[str]
+    data: list[str]
+
+    def event(self, i: int) -> Event:
+        epoch, number = divmod(int(self.keys[i]), _SHIFT)
+        pos = (epoch, number, 0, 0, 0)
+        return Event(pos, pos_text(pos), self.ts_ns[i], None, msgspec.json.decode(self.data[i], type=_TYPES[self.types[i]]))
+
+    def runs(self, start: int, end: int) -> Iterator[Run]:
+        while start < end:
+            beat, stop = self.types[start] == "Beat", start + 1
+            while stop < end and (self.types[stop] == "Beat") == beat:
+                stop += 1
+            if beat:
+                numbers = (self.keys[start:stop] % _SHIFT).tolist()
+                yield Beats(int(self.keys[start]) // _SHIFT, numbers, self.ts_ns[start:stop])
+            else:
+                yield Controls([self.event(i) for i in range(start, stop)])
+            start = stop
+
+
+class Tape:
+    """An opened tape. Nothing is read before it is asked for."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path, self.manifest = path, manifest
+        self.digest: str = manifest["digest"]
+        self.columns: list[str] = manifest["columns"]
+        self.beat_interval_s: int = manifest["beat_interval_s"]
+        self.profile = MarketProfile.from_dict(manifest["profile"])
+        rows = _read(path / "instruments.parquet").to_dicts()
+        self.instruments = {row["instrument_token"]: Instrument(**row) for row in rows}
+
+    @classmethod
+    def open(cls, path: Path | str) -> "Tape":
+        """Open a tape's folder. Raises TapeError that says what is wrong with it."""
+        folder = Path(path)
+        try:
+            manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise TapeError(f"{folder} is not a tape: it has no manifest.json; make one with `alphapanda tape make` or import") from error
+        except json.JSONDecodeError as error:
+            raise TapeError(f"{folder / 'manifest.json'} is damaged: {error}") from error
+        if manifest.get("format") != FORMAT:
+            raise TapeError(f"{folder} has tape format {manifest.get('format')}, this reads {FORMAT}: make it anew")
+        return cls(folder, manifest)
+
+    def verify(self) -> None:
+        """Compare every file with its digest in the manifest. Raises TapeError naming the file."""
+        for file in self.manifest["files"]:
+            path = self.path / file["path"]
+            if not path.exists():
+                raise TapeError(f"{path} is missing: the tape is not whole")
+            if file_digest(path) != file["sha256"]:
+                raise TapeError(f"{path} was changed after the tape was written: its SHA-256 differs from the manifest's")
+
+    @property
+    def seqs(self) -> tuple[Seq, Seq]:
+        """First seq, and the one after the last."""
+        (first, last) = self.manifest["seq"]
+        return (first[0], first[1]), (last[0], last[1] + 1)
+
+    def runs(self, start: Seq | None = None, end: Seq | None = None, batch_rows: int = 16_384) -> Iterator[Run]:
+        """Everything in [start, end) in seq order; each run is of one kind, and of at most `batch_rows` ticks."""
+        first, last = self.seqs
+        low, high = _key(start or first), _key(end or last)
+        for date in self.manifest["dates"]:
+            others = self._others(date, low, high)
+            done = 0
+            for file in self._files(TICKS, date, low, high):
+                frame = _read(self.path / file["path"])
+                keys = _keys(frame)
+                a, b = np.searchsorted(keys, [low, high])
+                for at in range(a, b, batch_rows):
+                    stop = min(at + batch_rows, b)
+                    until = int(np.searchsorted(others.keys, keys[stop - 1]))
+                    yield from self._merged(frame[at:stop], keys[at:stop], others, done, until)
+                    done = until
+            yield from others.runs(done, len(others.ts_ns))
+
+    def _merged(self, frame: pl.DataFrame, keys: Any, others: _Others, done: int, until: int) -> Iterator[Run]:
+        ticks, numbers = _ticks(frame), (keys % _SHIFT).tolist()
+        at = 0
+        if done < until:
+            cuts = np.searchsorted(keys, others.keys[done:until])
+            starts = np.flatnonzero(np.diff(cuts, prepend=-1))
+            bounds = [*starts.tolist(), until - done]
+            for first, stop in zip(bounds[:-1], bounds[1:], strict=True):
+                cut = int(cuts[first])
+                if cut > at:
+                    yield Ticks(int(keys[at]) // _SHIFT, numbers[at:cut], ticks[at:cut])
+                    at = cut
+                yield from others.runs(done + first, done + stop)
+        if at < len(ticks):
+            yield Ticks(int(keys[at]) // _SHIFT, numbers[at:] if at else numbers, ticks[at:] if at else ticks)
+
+    def events(self, start: Seq | None = None, end: Seq | None = None) -> Iterator[Event]:
+        """The same, one event at a time: the plain form."""
+        for run in self.runs(start, end):
+            if isinstance(run, Controls):
+                yield from run.events
+                continue
+            ticks = isinstance(run, Ticks)
+            for number, item in zip(run.numbers, run.ticks if isinstance(run, Ticks) else run.ts_ns, strict=True):
+                pos = (run.epoch, number, 0, 0, 0)
+                data: Any = item if ticks else Beat()
+                yield Event(pos, pos_text(pos), data.ts_ns if ticks else item, None, data)  # type: ignore[arg-type]
+
+    def seq_at(self, ts_ns: int) -> Seq:
+        """The first seq at or past this door time; the end of the tape if there is none."""
+        found = []
+        for topic in (TICKS, *OTHERS):
+            file = next((one for one in self.manifest["files"] if one["topic"] == topic and one["last_ts_ns"] >= ts_ns), None)
+            if file is not None:
+                frame = _read(self.path / file["path"]).filter(pl.col("ts_ns") >= ts_ns)
+                found.append((int(frame["epoch"][0]), int(frame["number"][0])))
+        return min(found, default=self.seqs[1])
+
+    def earlier_in_session(self, start: Seq) -> list[Event]:
+        """Session events and commands of the trading session that `start` lies in, from its open on, before `start`."""
+        earlier: list[Event] = []
+        for date in self.manifest["dates"]:
+            others = self._others(date, 0, _key(start))
+            for i, kind in enumerate(others.types):
+                if kind == SessionOpen.__name__:
+                    earlier = []
+                if kind not in ("Beat", "Epoch", "FeedGap", "BrokerUpdate"):
+                    earlier.append(others.event(i))
+        return earlier
+
+    def _files(self, topic: str, date: str, low: int, high: int) -> list[dict[str, Any]]:
+        mine = (one for one in self.manifest["files"] if one["topic"] == topic and one["date"] == date)
+        return [one for one in mine if _key(one["last"]) >= low and _key(one["first"]) < high]
+
+    def _others(self, date: str, low: int, high: int) -> _Others:
+        files = [file for topic in OTHERS for file in self._files(topic, date, low, high)]
+        if not files:
+            return _Others(np.empty(0, np.int64), [], [], [])
+        frame = pl.concat([_read(self.path / file["path"]) for file in files]).sort("epoch", "number")
+        keys = _keys(frame)
+        a, b = np.searchsorted(keys, [low, high])
+        frame = frame[a:b]
+        return _Others(keys[a:b], frame["ts_ns"].to_list(), frame["type"].to_list(), frame["data"].to_list())
+
+
+def _ticks(frame: pl.DataFrame) -> list[MarketTick]:
+    """Rows as tick objects: the hot path of a replay's reading."""
+    columns = [
+        _values(frame[name]) if name in frame.columns else repeat(None, frame.height) for name in TICK_FIELDS
+    ]  # fmt: skip
+    return list(map(MarketTick, *columns))
+
+
+def _values(series: pl.Series) -> list[Any]:
+    # numpy's tolist is three times as fast, but knows no null
+    return series.to_list() if series.null_count() else series.to_numpy().tolist()
+
+
+def _key(seq: Any) -> int:
+    return int(seq[0]) * _SHIFT + int(seq[1])
+
+
+def _keys(frame: pl.DataFrame) -> Any:
+    return (frame["epoch"].cast(pl.Int64) * _SHIFT + frame["number"]).to_numpy()
+
+
+def _read(path: Path) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(path)
+    except FileNotFoundError as error:
+        raise TapeError(f"{path} is missing: the tape is not whole") from error
+    except pl.exceptions.PolarsError as error:
+        raise TapeError(f"{path} cannot be read as Parquet: {error}") from error
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

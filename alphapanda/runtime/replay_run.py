@@ -1,0 +1,165 @@
+"""One replay from tape to run folder: wiring, progress, manifest."""
+
+import hashlib
+import json
+import resource
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from alphapanda.adapters.run_folder import RunFolder, run_digest
+from alphapanda.adapters.tape import Beats, Seq, Tape, Ticks
+from alphapanda.contracts.codec import parse_rfc3339
+from alphapanda.contracts.errors import ConfigurationError, TapeError
+from alphapanda.contracts.events import Event, FeedGap, RejectedSignal, pos_text
+from alphapanda.runtime.container import AppContainer, StrategySpec, feature_names
+from alphapanda.runtime.replay import Replay, Rooms
+from alphapanda.runtime.settings import recorded
+from alphapanda.runtime.strategies import code_digest, source_of
+
+Progress = Callable[[int, int], None]
+"""Called with (ticks done, ticks in all) now and then."""
+
+
+class Finished(NamedTuple):
+    """A run on disk."""
+
+    run_id: str
+    path: Path
+    manifest: dict[str, Any]
+
+
+def place(tape: Tape, where: str | Seq | None) -> Seq | None:
+    """A seq from `epoch-number`, a bare number of the first epoch, or an RFC 3339 time on the tape."""
+    if where is None or isinstance(where, tuple):
+        return where
+    epoch, dash, number = where.partition("-")
+    if where.isdigit():
+        return tape.seqs[0][0], int(where)
+    if dash and epoch.isdigit() and number.isdigit() and len(epoch) < 4:
+        return int(epoch), int(number)
+    try:
+        return tape.seq_at(parse_rfc3339(where))
+    except ValueError as error:
+        raise ConfigurationError(f"{where!r} is neither a seq (1-500) nor a time (2024-03-01T04:00:00Z): {error}") from error
+
+
+def run_replay(
+    container: AppContainer, tape: Tape, specs: Sequence[StrategySpec], *, start: str | Seq | None = None,
+    end: str | Seq | None = None, out: Path | None = None, progress: Progress | None = None, verify: bool = True,
+) -> Finished:  # fmt: skip
+    """Replay [start, end) of a tape through the whole pipeline; returns the run, which is whole on disk."""
+    began, wall = time.perf_counter(), datetime.now(UTC)
+    if verify:
+        tape.verify()
+    low, high = place(tape, start), place(tape, end)
+    parameters = [_described(spec) for spec in specs]
+    rooms = container.rooms(tape, specs)
+    counts: Counter[str] = Counter()
+    with RunFolder(out or container.runs_root, feature_names(specs)) as folder:
+
+        def emit(events: list[Event]) -> None:
+            folder.write(events)
+            for event in events:
+                counts[type(event.data).__name__] += 1
+                if type(event.data) is RejectedSignal:
+                    counts["rejected " + event.data.reason] += 1
+
+        replay = Replay(rooms, container.settings.pipeline.feedback_delay_ms, emit)
+        if low is not None and low > tape.seqs[0]:
+            _start_cold(replay, tape, low)
+        ticks = drive(replay, tape, low, high, container.settings.replay.batch_rows, progress)
+        if not ticks:
+            raise TapeError(f"{tape.path} has no tick in the range that was asked for")
+        digests = folder.close()
+        seconds = time.perf_counter() - began
+        manifest = {
+            "created": wall.isoformat(timespec="microseconds"), "kind": "replay", "version": version("alphapanda"),
+            "git_revision": _git_revision(),
+            "tape": {"path": str(tape.path), "digest": tape.digest, "profile": tape.profile.to_dict(), "zone": tape.profile.zone,
+                     "start": list(low or tape.seqs[0]), "end": list(high or tape.seqs[1]),
+                     "beat_interval_s": tape.beat_interval_s, "columns": tape.columns},
+            "currency": tape.profile.currency, "cold_start": low is not None and low > tape.seqs[0],
+            "strategies": parameters, "settings": recorded(container.settings),
+            "charges_version": container.charges(tape.profile.charges).version, "seed": None,
+            "digests": digests, "digest": run_digest(digests), "counts": _counts(counts, ticks),
+            "warm_up": _warm_up(rooms), "open_orders": sum(map(len, rooms.engine.state.working.values())),
+            "seconds": round(seconds, 6), "ticks_per_s": round(ticks / seconds),
+            "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        }  # fmt: skip
+        run_id = f"{wall:%Y%m%d-%H%M%S-%f}-{manifest['digest'][:8]}"
+        manifest = {"run_id": run_id} | manifest
+        return Finished(run_id, folder.publish(run_id, manifest, list(tape.instruments.values())), manifest)
+
+
+def drive(
+    replay: Replay, tape: Tape, start: Seq | None, end: Seq | None, batch_rows: int, progress: Progress | None = None
+) -> int:
+    """Hand the tape to the loop, run by run. Returns the number of ticks."""
+    ticks, told, total = 0, 0, tape.manifest["ticks"]
+    for run in tape.runs(start, end, batch_rows):
+        if isinstance(run, Ticks):
+            replay.ticks(run.epoch, run.numbers, run.ticks)
+            ticks += len(run.numbers)
+            if progress is not None and ticks - told >= batch_rows:
+                told = ticks
+                progress(ticks, total)
+        elif isinstance(run, Beats):
+            replay.beats(run.epoch, run.numbers, run.ts_ns)
+        else:
+            for event in run.events:
+                replay.event(event)
+    if progress is not None:
+        progress(ticks, ticks)
+    return ticks
+
+
+def _start_cold(replay: Replay, tape: Tape, start: Seq) -> None:
+    """Empty books in the middle: hand over the session's earlier events, outputs dropped, and call it a feed gap."""
+    earlier = tape.earlier_in_session(start)
+    emit, replay.emit = replay.emit, lambda events: None
+    for event in earlier:
+        replay.event(event)
+    first = next(iter(tape.events(start)), None)
+    if first is not None:
+        pos = (start[0], start[1] - 1, 0, 0, 0)
+        replay.event(Event(pos, pos_text(pos), first.ts_ns, None, FeedGap("cold start")))
+    replay.emit = emit
+
+
+def _described(spec: StrategySpec) -> dict[str, Any]:
+    cls = type(spec.strategy)
+    params = spec.strategy.params()
+    text = json.dumps(params, sort_keys=True, default=str)
+    return {
+        "strategy_id": spec.strategy_id, "lane": spec.lane, "class": f"{cls.__module__}:{cls.__qualname__}", "params": params,
+        "params_digest": hashlib.sha256(text.encode()).hexdigest(), "code_digest": code_digest(cls), "source": source_of(cls),
+    }  # fmt: skip
+
+
+def _counts(counts: Counter[str], ticks: int) -> dict[str, Any]:
+    rejected = {name.removeprefix("rejected "): count for name, count in sorted(counts.items()) if name.startswith("rejected ")}
+    names = {
+        "bars": "Bar", "features": "FeatureSet", "signals": "TradingSignal", "validated": "ValidatedSignal",
+        "orders": "OrderPlaced", "fills": "OrderFill", "cancelled": "OrderCancelled", "failed": "OrderFailed",
+        "halted": "StrategyHalted", "snapshots": "PortfolioSnapshot",
+    }  # fmt: skip
+    return {"ticks": ticks, **{name: counts[cls] for name, cls in names.items()}, "rejected": rejected}
+
+
+def _warm_up(rooms: Rooms) -> list[dict[str, object]]:
+    return [one for lane in rooms.instruments for one in lane.warm_up()]
+
+
+def _git_revision() -> str | None:
+    """The revision of the working directory's checkout, None outside one."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S607
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
