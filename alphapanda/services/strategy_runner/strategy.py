@@ -42,6 +42,7 @@ _RUNTIME = ("instruments", "strategy_id")
 
 
 @dataclass_transform(kw_only_default=True)
+@dataclasses.dataclass(kw_only=True, eq=False)
 class Strategy:
     """Subclass this, annotate parameters, and write `on_market_data` or any of the other hooks.
 
@@ -59,19 +60,13 @@ class Strategy:
         super().__init_subclass__(**kwargs)
         dataclasses.dataclass(kw_only=True, eq=False)(cls)
 
-    def __init__(self, **params: Any) -> None:
-        if type(self) is Strategy:
-            raise ConfigurationError("Strategy is a base class: write a subclass of it")
-        for name, value in params.items():
-            setattr(self, name, value)
-
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> "Strategy":
         """An instance from named parameters, text converted by their annotations.
 
         Raises ConfigurationError that names the class, the parameter and what would be accepted.
         """
-        known = {field.name: field.type for field in dataclasses.fields(cls)}  # type: ignore[arg-type]  # by __init_subclass__
+        known = {field.name: field.type for field in dataclasses.fields(cls)}
         hints = _hints(cls)
         values = {}
         for name, value in params.items():
@@ -87,7 +82,7 @@ class Strategy:
 
     def params(self) -> dict[str, Any]:
         """Every parameter with its value, in declared order."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     def features(self) -> Iterable[FeatureRequest]:
         """What the feature engine is to compute for this strategy's instruments."""

@@ -1,0 +1,1 @@
+"""What to do with results: runs as frames, statistics, tearsheets, differences."""

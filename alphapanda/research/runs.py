@@ -1,0 +1,218 @@
+"""A run as frames: `load("latest").fills`, statistics, SQL.
+
+Everything is read from the run's folder, and only when asked for. Money columns ending in `_e8` are exact integers; the
+same name without the suffix is the amount as a float, for reading and plotting.
+"""
+
+import html
+import json
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import duckdb
+import polars as pl
+import polars.selectors as cs
+
+from alphapanda.contracts.errors import AlphaPandaError
+from alphapanda.core.ledger import E8
+from alphapanda.pipeline import (
+    CANCELLED, FAILED, FEATURES, FILLED, GENERATED, OUTPUT_TOPICS, PLACED, POSITIONS, REJECTED, SNAPSHOTS, VALIDATED,
+)  # fmt: skip
+from alphapanda.research.performance import Statistic, statistics
+from alphapanda.research.round_trips import round_trips
+
+DEFAULT_ROOT = Path("data/runs")
+TABLES = ("fills", "orders", "signals", "rejections", "positions", "snapshots", "equity", "bars", "round_trips")
+"""What `Run.sql` can select from."""
+_SHOWN = ("net_pnl", "total_return", "sharpe", "max_drawdown", "fills", "round_trips", "win_rate", "charges")
+
+
+class Run:
+    """One run's results."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path, self.manifest = path, manifest
+        self.id: str = manifest["run_id"]
+        self.digest: str = manifest["digest"]
+
+    @classmethod
+    def open(cls, path: Path | str) -> "Run":
+        """Open a run's folder. Raises AlphaPandaError when it is none."""
+        folder = Path(path)
+        try:
+            return cls(folder, json.loads((folder / "manifest.json").read_text(encoding="utf-8")))
+        except FileNotFoundError as error:
+            raise AlphaPandaError(f"{folder} is not a run: it has no manifest.json") from error
+        except json.JSONDecodeError as error:
+            raise AlphaPandaError(f"{folder / 'manifest.json'} is damaged: {error}") from error
+
+    def topic(self, name: str) -> pl.DataFrame:
+        """The events of one output topic as stored, in `pos` order."""
+        if name not in OUTPUT_TOPICS:
+            raise AlphaPandaError(f"{name!r} is not an output topic: there are {', '.join(OUTPUT_TOPICS)}")
+        return pl.read_parquet(self.path / f"{name}.parquet")
+
+    @cached_property
+    def instruments(self) -> pl.DataFrame:
+        """The tape's instruments table."""
+        return pl.read_parquet(self.path / "instruments.parquet")
+
+    def _with_symbol(self, frame: pl.DataFrame, *more: str) -> pl.DataFrame:
+        return frame.join(self.instruments.select("instrument_token", "symbol", *more), on="instrument_token", how="left", maintain_order="left")
+
+    def _events(self, topic: str, kind: str) -> pl.DataFrame:
+        return _amounts(self._with_symbol(self.topic(topic).filter(pl.col("type") == kind)))
+
+    @cached_property
+    def fills(self) -> pl.DataFrame:
+        """One row a fill: id, ts, symbol, side, quantity, price, reference_price, slippage, charges, order and signal."""
+        frame = self._with_symbol(self.topic(FILLED), "multiplier")
+        cost = (pl.col("price") - pl.col("reference_price")) * pl.col("quantity") * pl.col("multiplier")
+        total = pl.sum_horizontal(pl.col("charges").struct.unnest()).alias("charges_e8")
+        side = pl.when(pl.col("quantity") > 0).then(pl.lit("buy")).otherwise(pl.lit("sell"))
+        return _amounts(frame.with_columns(total, cost.alias("slippage"), side.alias("side")).rename({"charges": "charge_lines"}))
+
+    @cached_property
+    def orders(self) -> pl.DataFrame:
+        """One row an order with the state it ended in: filled, cancelled, failed, or open at the end of the tape."""
+        ends = [(FILLED, "filled"), (CANCELLED, "cancelled"), (FAILED, "failed")]
+        ended = pl.concat([self.topic(topic).select("order_id", pl.lit(state).alias("state"), pl.col("ts").alias("end_ts")) for topic, state in ends])
+        frame = self._with_symbol(self.topic(PLACED)).join(ended, on="order_id", how="left", maintain_order="left")
+        return frame.with_columns(pl.col("state").fill_null("open"))
+
+    @cached_property
+    def signals(self) -> pl.DataFrame:
+        """One row a signal with what became of it: `outcome` is validated, or the reason of its rejection."""
+        frame = self._events(GENERATED, "TradingSignal")
+        refused = self.topic(REJECTED).select(pl.col("signal_id").alias("id"), pl.col("reason").alias("outcome"))
+        passed = self.topic(VALIDATED).select(pl.col("signal_id").alias("id"), pl.lit("validated").alias("outcome"))
+        return frame.join(pl.concat([refused, passed]), on="id", how="left", maintain_order="left")
+
+    @cached_property
+    def rejections(self) -> pl.DataFrame:
+        """One row a rejected signal: reason, value, limit, unit."""
+        return self._with_symbol(self.topic(REJECTED))
+
+    @cached_property
+    def halted(self) -> pl.DataFrame:
+        """One row a strategy that raised: what, and where in its file."""
+        return self.topic(GENERATED).filter(pl.col("type") == "StrategyHalted").select("id", "ts", "strategy_id", "error", "where")
+
+    @cached_property
+    def positions(self) -> pl.DataFrame:
+        """One row a change of position."""
+        return self._events(POSITIONS, "PositionUpdate")
+
+    @cached_property
+    def snapshots(self) -> pl.DataFrame:
+        """Every snapshot of every book, and of their total (`*`)."""
+        return _amounts(self.topic(SNAPSHOTS))
+
+    @cached_property
+    def equity(self) -> pl.DataFrame:
+        """The equity curve of all books together: ts, equity, cash, realised, unrealised, charges, exposures, reason."""
+        frame = self.snapshots
+        return frame.filter(pl.col("strategy_id") == "*") if len(self.manifest["strategies"]) > 1 else frame
+
+    @cached_property
+    def bars(self) -> pl.DataFrame:
+        """Bars that some strategy asked for, labelled by start."""
+        columns = ("start_ts", "end_ts", "interval_s", "symbol", "instrument_token", "open", "high", "low", "close", "volume", "ticks", "id")
+        return self._events(FEATURES, "Bar").select(columns)
+
+    @cached_property
+    def features(self) -> pl.DataFrame:
+        """Indicator values, one column each."""
+        frame = self._events(FEATURES, "FeatureSet")
+        values = ["values"] if "values" in frame.columns else []
+        return frame.select("ts", "symbol", "instrument_token", "interval_s", *values, "id").unnest(*values)
+
+    @cached_property
+    def round_trips(self) -> pl.DataFrame:
+        """Round trips from flat to flat."""
+        rows = self.instruments.select("instrument_token", "multiplier").iter_rows()
+        frame = self.topic(FILLED)
+        return self._with_symbol(round_trips(frame, {token: round(multiplier * E8) for token, multiplier in rows}))
+
+    @property
+    def start_equity(self) -> float:
+        """Cash of all books at the start."""
+        return float(self.manifest["settings"]["portfolio"]["start_cash"]) * len(self.manifest["strategies"])
+
+    @cached_property
+    def statistics(self) -> dict[str, Statistic]:
+        """Every figure with its unit and formula."""
+        return statistics(self.equity, self.fills, self.round_trips, self.start_equity)
+
+    @property
+    def stats(self) -> dict[str, float | int | None]:
+        """Every figure by name."""
+        return {name: one.value for name, one in self.statistics.items()}
+
+    @cached_property
+    def _connection(self) -> tuple[duckdb.DuckDBPyConnection, TemporaryDirectory[str]]:
+        """An in-memory database with a view of each frame; the files behind the views go when this run is let go."""
+        folder, connection = TemporaryDirectory(prefix="alphapanda-"), duckdb.connect()
+        for name in TABLES:
+            frame: pl.DataFrame = getattr(self, name)
+            path = Path(folder.name, f"{name}.parquet")
+            # DuckDB hands times with a zone to Python through another package, so views have UTC times without one.
+            frame.with_columns(cs.datetime().dt.replace_time_zone(None)).write_parquet(path)
+            connection.execute(f"create view {name} as select * from read_parquet('{path}')")  # noqa: S608  # both ours
+        return connection, folder
+
+    def sql(self, query: str) -> duckdb.DuckDBPyRelation:
+        """A DuckDB relation over the frames of the same names (`TABLES`); times are UTC without a zone."""
+        return self._connection[0].sql(query)
+
+    def tearsheet(self, path: Path | str | None = None) -> Path:
+        """Write one self-contained HTML file; returns where it is (default: in the run's folder)."""
+        from alphapanda.research.tearsheet import write_tearsheet
+
+        return write_tearsheet(self, Path(path) if path is not None else self.path / "tearsheet.html")
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={_short(self.stats[name])}" for name in _SHOWN)
+        return f"<Run {self.id} digest={self.digest[:12]} {shown}>"
+
+    def _repr_html_(self) -> str:
+        cells = "".join(f"<tr><td>{name}</td><td>{_short(self.stats[name])}</td></tr>" for name in _SHOWN)
+        return f"<b>Run {html.escape(self.id)}</b> <code>{self.digest[:12]}</code><table>{cells}</table>"
+
+
+def _short(value: float | int | None) -> str:
+    return "none" if value is None else f"{value:,.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else f"{value:,}"
+
+
+def _amounts(frame: pl.DataFrame) -> pl.DataFrame:
+    """Beside each exact `_e8` column, the amount as a float."""
+    exact = [name for name in frame.columns if name.endswith("_e8")]
+    return frame.with_columns((pl.col(name) / E8).alias(name.removesuffix("_e8")) for name in exact)
+
+
+def runs(root: Path | str = DEFAULT_ROOT) -> pl.DataFrame:
+    """All runs under `root`, newest first: run_id, created, tape, strategies, fills, ticks, digest, path."""
+    rows = []
+    for path in Path(root).glob("run_id=*"):
+        manifest = Run.open(path).manifest
+        rows.append({
+            "run_id": manifest["run_id"], "created": manifest["created"], "tape": Path(manifest["tape"]["path"]).name,
+            "strategies": ", ".join(one["strategy_id"] for one in manifest["strategies"]), "ticks": manifest["counts"]["ticks"],
+            "fills": manifest["counts"]["fills"], "digest": manifest["digest"], "path": str(path),
+        })  # fmt: skip
+    schema = dict.fromkeys(("run_id", "created", "tape", "strategies"), pl.String) | dict.fromkeys(("ticks", "fills"), pl.Int64)
+    return pl.DataFrame(rows, schema=schema | dict.fromkeys(("digest", "path"), pl.String)).sort("created", "run_id", descending=True)
+
+
+def load(name: str | Path = "latest", root: Path | str = DEFAULT_ROOT) -> Run:
+    """A run by id, by folder, or the newest. Raises AlphaPandaError that says where it looked."""
+    if Path(name, "manifest.json").is_file():
+        return Run.open(name)
+    if name != "latest":
+        return Run.open(Path(root) / f"run_id={name}")
+    found = runs(root)
+    if found.height == 0:
+        raise AlphaPandaError(f"there are no runs in {root}: make one with `alphapanda replay` or `alphapanda demo`")
+    return Run.open(found["path"][0])
