@@ -17,7 +17,8 @@ def model() -> ModuleType:
     if path is None:
         pytest.skip("the executable model is not at hand: set ALPHAPANDA_TEST_DATA to the folder that holds design/")
     spec = importlib.util.spec_from_file_location("order_model", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = sys.modules["order_model"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

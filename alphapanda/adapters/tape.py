@@ -8,7 +8,7 @@ bounded memory: one segment of ticks and one date of the other events at a time.
 import hashlib
 import json
 from collections.abc import Iterator
-from itertools import repeat
+from itertools import pairwise, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,7 +101,9 @@ class Tape:
         try:
             manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise TapeError(f"{folder} is not a tape: it has no manifest.json; make one with `alphapanda tape make` or import") from error
+            raise TapeError(
+                f"{folder} is not a tape: it has no manifest.json; make one with `alphapanda tape make` or import"
+            ) from error
         except json.JSONDecodeError as error:
             raise TapeError(f"{folder / 'manifest.json'} is damaged: {error}") from error
         if manifest.get("format") != FORMAT:
@@ -148,7 +150,7 @@ class Tape:
             cuts = np.searchsorted(keys, others.keys[done:until])
             starts = np.flatnonzero(np.diff(cuts, prepend=-1))
             bounds = [*starts.tolist(), until - done]
-            for first, stop in zip(bounds[:-1], bounds[1:], strict=True):
+            for first, stop in pairwise(bounds):
                 cut = int(cuts[first])
                 if cut > at:
                     yield Ticks(int(keys[at]) // _SHIFT, numbers[at:cut], ticks[at:cut])

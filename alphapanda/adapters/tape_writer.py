@@ -111,9 +111,13 @@ class TapeWriter:
         ticks: list[Event] = []
         if frame is not None:
             frame = frame.with_columns(
-                pl.lit(placed.epoch, pl.Int32).alias("epoch"), pl.Series("number", placed.numbers), pl.Series("ts_ns", placed.ts_ns)
+                pl.lit(placed.epoch, pl.Int32).alias("epoch"),
+                pl.Series("number", placed.numbers),
+                pl.Series("ts_ns", placed.ts_ns),
             )
-            made = map(MarketTick, *(frame[name].to_list() if name in frame.columns else [None] * frame.height for name in TICK_FIELDS))
+            made = map(
+                MarketTick, *(frame[name].to_list() if name in frame.columns else [None] * frame.height for name in TICK_FIELDS)
+            )
             ticks = [_event(placed.epoch, n, tick.ts_ns, tick) for n, tick in zip(placed.numbers.tolist(), made, strict=True)]
             self._store(TICKS, frame.select("epoch", "number", *self.columns))
         # Both lists are in order already, so this sort is a merge.

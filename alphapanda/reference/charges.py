@@ -158,12 +158,17 @@ def load_charges(spec: str | Mapping[str, Any]) -> ChargeSchedule:
         raise ConfigurationError(f"custom charges: {wrong}") from error
     rates = Rates(
         brokerage=Fraction(str(custom.bps)) / 10_000,
-        brokerage_per_unit=custom.per_share,  # type: ignore[arg-type]  # made a fraction by the validator
-        brokerage_per_order=custom.per_order,  # type: ignore[arg-type]
-        brokerage_min=custom.min,  # type: ignore[arg-type]
-        brokerage_max=custom.max,  # type: ignore[arg-type]
+        brokerage_per_unit=custom.per_share,
+        brokerage_per_order=custom.per_order,
+        brokerage_min=custom.min,
+        brokerage_max=custom.max,
     )
-    return ChargeSchedule(name="custom", version=custom.model_dump_json(), decimals=8 if custom.decimals is None else custom.decimals, rates=(rates,))
+    return ChargeSchedule(
+        name="custom",
+        version=custom.model_dump_json(),
+        decimals=8 if custom.decimals is None else custom.decimals,
+        rates=(rates,),
+    )
 
 
 def _table(name: str) -> str:

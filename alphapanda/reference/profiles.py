@@ -163,7 +163,9 @@ def load_profile(name_or_path: str) -> MarketProfile:
     elif Path(name_or_path).is_file():
         text = Path(name_or_path).read_text(encoding="utf-8")
     else:
-        raise ConfigurationError(f"market profile {name_or_path!r} is neither {' nor '.join(BUILT_IN)} nor a TOML file that is there")
+        raise ConfigurationError(
+            f"market profile {name_or_path!r} is neither {' nor '.join(BUILT_IN)} nor a TOML file that is there"
+        )
     try:
         table = tomllib.loads(text)
         return MarketProfile.model_validate({**table.pop("profile", {}), **table})

@@ -75,7 +75,14 @@ def _compare(topic: str, a: pl.DataFrame, b: pl.DataFrame) -> tuple[TopicCounts,
 
 def _row(run: Run, topic: str, event_id: str) -> dict[str, Any] | None:
     rows = run.topic(topic).filter(pl.col("id") == event_id).drop("id", *_POS)
-    return None if rows.height == 0 else {name: value if isinstance(value, int | float | str | dict | None) else str(value) for name, value in rows.row(0, named=True).items()}
+    return (
+        None
+        if rows.height == 0
+        else {
+            name: value if isinstance(value, int | float | str | dict | None) else str(value)
+            for name, value in rows.row(0, named=True).items()
+        }
+    )
 
 
 def _causes(run: Run, row: dict[str, Any] | None) -> list[str]:

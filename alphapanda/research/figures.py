@@ -22,8 +22,8 @@ def thinned(frame: pl.DataFrame, y: str) -> pl.DataFrame:
         pl.col("_row").first().alias("a"), pl.col("_row").last().alias("b"),
         pl.col("_row").get(pl.col(y).arg_min()).alias("c"), pl.col("_row").get(pl.col(y).arg_max()).alias("d"),
     )  # fmt: skip
-    index = np.unique(kept.select("a", "b", "c", "d").to_numpy())
-    return frame[index.tolist()]
+    index: list[int] = np.unique(kept.select("a", "b", "c", "d").to_numpy()).tolist()
+    return frame[index]
 
 
 def _figure(title: str, unit: str) -> go.Figure:
@@ -37,7 +37,13 @@ def _figure(title: str, unit: str) -> go.Figure:
 
 
 def _line(frame: pl.DataFrame, y: str, name: str, color: str, **more: object) -> go.Scatter:
-    return go.Scatter(x=frame["ts"].dt.replace_time_zone(None).to_list(), y=frame[y].to_list(), name=name, line={"color": color, "width": 1.4}, **more)
+    return go.Scatter(
+        x=frame["ts"].dt.replace_time_zone(None).to_list(),
+        y=frame[y].to_list(),
+        name=name,
+        line={"color": color, "width": 1.4},
+        **more,
+    )
 
 
 def equity_figure(equity: pl.DataFrame, currency: str) -> go.Figure:

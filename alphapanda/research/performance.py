@@ -146,7 +146,8 @@ def statistics(equity: pl.DataFrame, fills: pl.DataFrame, trips: pl.DataFrame, s
     with_start = np.concatenate(([start], daily))
     change, profits = returns(with_start), trips["net"].to_numpy()
     last = equity.row(-1, named=True) if equity.height else {"realised": 0.0, "unrealised": 0.0, "charges": 0.0}
-    end = float(curve[-1])
+    end, deepest = float(curve[-1]), float(np.min(curve - np.maximum.accumulate(curve)))
+    below_s = longest_drawdown_s(equity["ts"].cast(pl.Int64), equity["equity"])
     found = [
         Statistic("net_pnl", end - start, "currency", "end equity - start equity"),
         Statistic("total_return", end / start - 1 if start else None, "fraction", "end equity / start equity - 1"),
@@ -159,12 +160,12 @@ def statistics(equity: pl.DataFrame, fills: pl.DataFrame, trips: pl.DataFrame, s
         Statistic("sortino", sortino(change), "ratio", "mean / downside deviation (target 0, ddof 1) * sqrt(252); none under 20"),
         Statistic("calmar", calmar(start, daily), "ratio", "CAGR / |max drawdown| at session closes; none under 20 sessions"),
         Statistic("max_drawdown", max_drawdown(curve), "fraction", "least of equity / running peak - 1, over all snapshots"),
-        Statistic("max_drawdown_amount", float(np.min(curve - np.maximum.accumulate(curve))), "currency", "deepest fall below the running peak"),
-        Statistic("longest_drawdown_s", longest_drawdown_s(equity["ts"].cast(pl.Int64), equity["equity"]), "s", "from a peak until it is reached again, or the end"),
-        Statistic("longest_drawdown_sessions", longest_drawdown(with_start), "sessions", "session closes in a row below an earlier one"),
+        Statistic("max_drawdown_amount", deepest, "currency", "deepest fall below the running peak"),
+        Statistic("longest_drawdown_s", below_s, "s", "from a peak until it is reached again, or the end"),
+        Statistic("longest_drawdown_sessions", longest_drawdown(with_start), "sessions", "closes in a row below an earlier one"),
         Statistic("fills", fills.height, "count", "executed fills"),
         Statistic("round_trips", len(profits), "count", "from flat to flat; a reversal ends one and begins the next"),
         Statistic("win_rate", win_rate(profits), "fraction", "round trips with a net profit / round trips"),
-        Statistic("profit_factor", profit_factor(profits), "ratio", "sum of net gains / |sum of net losses|; none without a loss"),
+        Statistic("profit_factor", profit_factor(profits), "ratio", "net gains / |net losses|; none without a loss"),
     ]  # fmt: skip
     return {one.name: one for one in found}

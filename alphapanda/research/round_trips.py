@@ -7,7 +7,7 @@ import polars as pl
 
 from alphapanda.core.ledger import E8, Position, to_e8, value_e8
 
-SCHEMA = {
+SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "exec_mode": pl.String, "strategy_id": pl.String, "instrument_token": pl.Int64, "entry_ts": pl.Datetime("ns", "UTC"),
     "exit_ts": pl.Datetime("ns", "UTC"), "side": pl.String, "quantity": pl.Int64, "gross_e8": pl.Int64,
     "charges_e8": pl.Int64, "net_e8": pl.Int64, "net": pl.Float64,

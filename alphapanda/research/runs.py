@@ -18,7 +18,17 @@ import polars.selectors as cs
 from alphapanda.contracts.errors import AlphaPandaError
 from alphapanda.core.ledger import E8
 from alphapanda.pipeline import (
-    CANCELLED, FAILED, FEATURES, FILLED, GENERATED, OUTPUT_TOPICS, PLACED, POSITIONS, REJECTED, SNAPSHOTS, VALIDATED,
+    CANCELLED,
+    FAILED,
+    FEATURES,
+    FILLED,
+    GENERATED,
+    OUTPUT_TOPICS,
+    PLACED,
+    POSITIONS,
+    REJECTED,
+    SNAPSHOTS,
+    VALIDATED,
 )  # fmt: skip
 from alphapanda.research.performance import Statistic, statistics
 from alphapanda.research.round_trips import round_trips
@@ -60,7 +70,9 @@ class Run:
         return pl.read_parquet(self.path / "instruments.parquet")
 
     def _with_symbol(self, frame: pl.DataFrame, *more: str) -> pl.DataFrame:
-        return frame.join(self.instruments.select("instrument_token", "symbol", *more), on="instrument_token", how="left", maintain_order="left")
+        return frame.join(
+            self.instruments.select("instrument_token", "symbol", *more), on="instrument_token", how="left", maintain_order="left"
+        )
 
     def _events(self, topic: str, kind: str) -> pl.DataFrame:
         return _amounts(self._with_symbol(self.topic(topic).filter(pl.col("type") == kind)))
@@ -78,7 +90,12 @@ class Run:
     def orders(self) -> pl.DataFrame:
         """One row an order with the state it ended in: filled, cancelled, failed, or open at the end of the tape."""
         ends = [(FILLED, "filled"), (CANCELLED, "cancelled"), (FAILED, "failed")]
-        ended = pl.concat([self.topic(topic).select("order_id", pl.lit(state).alias("state"), pl.col("ts").alias("end_ts")) for topic, state in ends])
+        ended = pl.concat(
+            [
+                self.topic(topic).select("order_id", pl.lit(state).alias("state"), pl.col("ts").alias("end_ts"))
+                for topic, state in ends
+            ]
+        )
         frame = self._with_symbol(self.topic(PLACED)).join(ended, on="order_id", how="left", maintain_order="left")
         return frame.with_columns(pl.col("state").fill_null("open"))
 
@@ -98,7 +115,9 @@ class Run:
     @cached_property
     def halted(self) -> pl.DataFrame:
         """One row a strategy that raised: what, and where in its file."""
-        return self.topic(GENERATED).filter(pl.col("type") == "StrategyHalted").select("id", "ts", "strategy_id", "error", "where")
+        return (
+            self.topic(GENERATED).filter(pl.col("type") == "StrategyHalted").select("id", "ts", "strategy_id", "error", "where")
+        )
 
     @cached_property
     def positions(self) -> pl.DataFrame:
@@ -119,7 +138,20 @@ class Run:
     @cached_property
     def bars(self) -> pl.DataFrame:
         """Bars that some strategy asked for, labelled by start."""
-        columns = ("start_ts", "end_ts", "interval_s", "symbol", "instrument_token", "open", "high", "low", "close", "volume", "ticks", "id")
+        columns = (
+            "start_ts",
+            "end_ts",
+            "interval_s",
+            "symbol",
+            "instrument_token",
+            "open",
+            "high",
+            "low",
+            "close",
+            "volume",
+            "ticks",
+            "id",
+        )
         return self._events(FEATURES, "Bar").select(columns)
 
     @cached_property
@@ -203,7 +235,9 @@ def runs(root: Path | str = DEFAULT_ROOT) -> pl.DataFrame:
             "fills": manifest["counts"]["fills"], "digest": manifest["digest"], "path": str(path),
         })  # fmt: skip
     schema = dict.fromkeys(("run_id", "created", "tape", "strategies"), pl.String) | dict.fromkeys(("ticks", "fills"), pl.Int64)
-    return pl.DataFrame(rows, schema=schema | dict.fromkeys(("digest", "path"), pl.String)).sort("created", "run_id", descending=True)
+    return pl.DataFrame(rows, schema=schema | dict.fromkeys(("digest", "path"), pl.String)).sort(
+        "created", "run_id", descending=True
+    )
 
 
 def load(name: str | Path = "latest", root: Path | str = DEFAULT_ROOT) -> Run:

@@ -83,7 +83,9 @@ def _params(params: dict[str, Any]) -> str:
 
 
 def _cards(run: Run) -> str:
-    cells = (f"<div class=card><span>{name.replace('_', ' ')}</span><b>{shown(run.statistics[name])}</b></div>" for name in _CARDS)
+    cells = (
+        f"<div class=card><span>{name.replace('_', ' ')}</span><b>{shown(run.statistics[name])}</b></div>" for name in _CARDS
+    )
     return f"<div class=cards>{''.join(cells)}</div>"
 
 
@@ -101,7 +103,9 @@ def explain(run: Run) -> list[str]:
         lines.append("rejected signals: " + ", ".join(f"{count} {reason}" for reason, count in counts["rejected"].items()))
     cold = [one for one in run.manifest["warm_up"] if not one["values"]]
     if cold:
-        lines.append(f"{len(cold)} of {len(run.manifest['warm_up'])} features never warmed up: the tape is too short for their window")
+        lines.append(
+            f"{len(cold)} of {len(run.manifest['warm_up'])} features never warmed up: the tape is too short for their window"
+        )
     if counts["fills"] == 0 and counts["signals"] == 0:
         lines.append("no fills: the strategy gave no signal")
     if run.manifest["open_orders"]:
@@ -111,7 +115,11 @@ def explain(run: Run) -> list[str]:
 
 def _figures(run: Run) -> list[go.Figure]:
     currency = run.manifest["currency"]
-    made = [figures.equity_figure(run.equity, currency), figures.drawdown_figure(run.equity), figures.exposure_figure(run.equity, currency)]
+    made = [
+        figures.equity_figure(run.equity, currency),
+        figures.drawdown_figure(run.equity),
+        figures.exposure_figure(run.equity, currency),
+    ]
     traded = run.fills.group_by("instrument_token", "symbol").len().sort("len", "instrument_token", descending=[True, False])
     for token, symbol, _ in traded.head(MOST_INSTRUMENTS).iter_rows():
         made.append(figures.fills_figure(symbol, _prices(run, token), run.fills.filter(pl.col("instrument_token") == token)))
@@ -145,12 +153,19 @@ def _statistics(run: Run) -> str:
 def _details(run: Run) -> str:
     lines = run.fills["charge_lines"].struct.unnest().sum().row(0, named=True) if run.fills.height else {}
     charges = {name.removesuffix("_e8"): f"{amount / 1e8:,.2f}" for name, amount in lines.items() if amount}
-    settings = {f"{section}.{name}": value for section, values in run.manifest["settings"].items() for name, value in values.items()}
-    return "".join(_table(*one) for one in (("Charges by line", charges), ("Settings", settings), ("Digests", run.manifest["digests"])))
+    settings = {
+        f"{section}.{name}": value for section, values in run.manifest["settings"].items() for name, value in values.items()
+    }
+    return "".join(
+        _table(*one) for one in (("Charges by line", charges), ("Settings", settings), ("Digests", run.manifest["digests"]))
+    )
 
 
 def _table(title: str, rows: dict[str, Any]) -> str:
     if not rows:
         return ""
-    cells = (f"<tr><td>{html.escape(name)}</td><td class=n><code>{html.escape(str(value))}</code></td></tr>" for name, value in rows.items())
+    cells = (
+        f"<tr><td>{html.escape(name)}</td><td class=n><code>{html.escape(str(value))}</code></td></tr>"
+        for name, value in rows.items()
+    )
     return f"<h2>{title}</h2><table>{''.join(cells)}</table>"

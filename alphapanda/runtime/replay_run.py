@@ -78,7 +78,10 @@ def run_replay(
             raise TapeError(f"{tape.path} has no tick in the range that was asked for")
         digests = folder.close()
         seconds = time.perf_counter() - began
-        manifest = {
+        digest = run_digest(digests)
+        run_id = f"{wall:%Y%m%d-%H%M%S-%f}-{digest[:8]}"
+        manifest: dict[str, Any] = {
+            "run_id": run_id,
             "created": wall.isoformat(timespec="microseconds"), "kind": "replay", "version": version("alphapanda"),
             "git_revision": _git_revision(),
             "tape": {"path": str(tape.path), "digest": tape.digest, "profile": tape.profile.to_dict(), "zone": tape.profile.zone,
@@ -87,13 +90,11 @@ def run_replay(
             "currency": tape.profile.currency, "cold_start": low is not None and low > tape.seqs[0],
             "strategies": parameters, "settings": recorded(container.settings),
             "charges_version": container.charges(tape.profile.charges).version, "seed": None,
-            "digests": digests, "digest": run_digest(digests), "counts": _counts(counts, ticks),
+            "digests": digests, "digest": digest, "counts": _counts(counts, ticks),
             "warm_up": _warm_up(rooms), "open_orders": sum(map(len, rooms.engine.state.working.values())),
             "seconds": round(seconds, 6), "ticks_per_s": round(ticks / seconds),
             "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         }  # fmt: skip
-        run_id = f"{wall:%Y%m%d-%H%M%S-%f}-{manifest['digest'][:8]}"
-        manifest = {"run_id": run_id} | manifest
         return Finished(run_id, folder.publish(run_id, manifest, list(tape.instruments.values())), manifest)
 
 

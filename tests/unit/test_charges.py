@@ -29,7 +29,12 @@ def test_delivery_before_the_change_of_2024_10_01_pays_the_old_exchange_rate() -
 
 @pytest.mark.parametrize(
     ("day", "exchange_e8"),
-    [("2024-09-30", 335 * E8 // 100), ("2024-10-01", 297 * E8 // 100), ("2026-02-28", 297 * E8 // 100), ("2026-03-01", 307 * E8 // 100)],
+    [
+        ("2024-09-30", 335 * E8 // 100),
+        ("2024-10-01", 297 * E8 // 100),
+        ("2026-02-28", 297 * E8 // 100),
+        ("2026-03-01", 307 * E8 // 100),
+    ],
 )
 def test_exchange_charge_changes_on_its_dates(day: str, exchange_e8: int) -> None:
     """A value of 100,000 pays 3.35, 2.97, then 3.07."""

@@ -69,6 +69,8 @@ def test_a_profile_of_ones_own_follows_daylight_saving_time(tmp_path: Path) -> N
 def test_a_malformed_profile_names_file_and_field(tmp_path: Path) -> None:
     """A zone that does not exist."""
     path = tmp_path / "bad.toml"
-    path.write_text('[profile]\nname="x"\nzone="Mars/Olympus"\ncurrency="INR"\n[[sessions]]\nweekdays=["mon"]\nopen="09:00"\nclose="10:00"\n')
+    path.write_text(
+        '[profile]\nname="x"\nzone="Mars/Olympus"\ncurrency="INR"\n[[sessions]]\nweekdays=["mon"]\nopen="09:00"\nclose="10:00"\n'
+    )
     with pytest.raises(ConfigurationError, match=r"bad\.toml.*zone"):
         load_profile(str(path))

@@ -58,7 +58,9 @@ class ColumnDoor:
         ts_ns = np.array([max(source_ts_ns, self._last_ns)], dtype=np.int64)
         at, times, events = self._walk(ts_ns, count=False)
         self.counters.types[type(data).__name__] += 1
-        at.append(0), times.append(int(ts_ns[0])), events.append(data)
+        at.append(0)
+        times.append(int(ts_ns[0]))
+        events.append(data)
         return self._number_all(ts_ns[:0], at, times, events)
 
     def finish(self) -> Placed:

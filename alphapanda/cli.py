@@ -1,0 +1,247 @@
+"""The command line."""
+
+import json
+import sys
+import time
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from alphapanda.adapters.tape import Tape
+from alphapanda.contracts.errors import AlphaPandaError, ConfigurationError
+from alphapanda.research import report
+from alphapanda.research.diff import diff as compare
+from alphapanda.research.runs import Run, load
+from alphapanda.research.runs import runs as all_runs
+from alphapanda.runtime import doctor as checks
+from alphapanda.runtime import topology as flow
+from alphapanda.runtime.container import AppContainer
+from alphapanda.runtime.replay_run import Finished, run_replay
+from alphapanda.runtime.settings import Settings, load_settings
+from alphapanda.runtime.spec import ReplaySpec, make_spec, read_spec
+from alphapanda.runtime.tape_make import make_tape
+from alphapanda.runtime.tape_slice import slice_tape, tape_info
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+tape_app = typer.Typer(no_args_is_help=True, help="Make, look at and cut tapes.")
+app.add_typer(tape_app, name="tape")
+out, err = Console(), Console(stderr=True)
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+PROOF_FAILED = 3
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one red line and exit status 2."""
+    try:
+        app()
+    except AlphaPandaError as error:
+        err.print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
+        sys.exit(2)
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, default=str) + "\n")
+
+
+class _Bar:
+    """A progress bar on the terminal's error stream: ticks, ticks/s, time left."""
+
+    def __init__(self, title: str) -> None:
+        columns = (TextColumn(title), BarColumn(), TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
+                   TextColumn("{task.fields[rate]}"), TimeRemainingColumn())  # fmt: skip
+        self.progress, self.began = Progress(*columns, console=err, transient=True), time.monotonic()
+
+    def __enter__(self) -> "_Bar":
+        self.progress.start()
+        self.task = self.progress.add_task("", total=1, rate="")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.progress.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        rate = done / max(time.monotonic() - self.began, 1e-9)
+        self.progress.update(self.task, completed=done, total=total, rate=f"{rate:,.0f}/s")
+
+
+def _pairs(given: list[str], option: str) -> dict[str, str]:
+    pairs = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigurationError(f"{option} {text!r} is not understood: write name=value")
+        pairs[name] = value
+    return pairs
+
+
+@app.command(epilog="Example: alphapanda replay --tape data/tapes/demo --strategy strategies.ema_cross:EmaCross --param fast=20")
+def replay(
+    spec: Annotated[Path | None, typer.Argument(help="A TOML file that says what to replay.")] = None,
+    tape: Annotated[Path | None, typer.Option(help="The tape's folder.")] = None,
+    strategy: Annotated[list[str] | None, typer.Option(help="module:Class or file.py:Class; may be repeated.")] = None,
+    param: Annotated[list[str] | None, typer.Option(help="name=value for the strategies given here.")] = None,
+    start: Annotated[str | None, typer.Option(help="From this seq (1-500) or time on.")] = None,
+    end: Annotated[str | None, typer.Option(help="Up to, not including, this seq or time.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="section.key=value, such as execution.latency_ms=5.")] = None,
+    out_dir: Annotated[Path | None, typer.Option("--out", help="Folder of runs.")] = None,
+    repeat: Annotated[int, typer.Option(min=1, help="Replay so often, and fail unless all digests are equal.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Replay a tape through the whole pipeline."""
+    given = {"tape": tape, "start": start, "end": end, "out": out_dir}
+    if strategy:
+        given["strategies"] = [{"class": one, "params": _pairs(param or [], "--param")} for one in strategy]  # type: ignore[assignment]
+    elif param:
+        raise ConfigurationError("--param needs --strategy: in a spec, parameters stand beside their strategy")
+    wanted = (
+        read_spec(spec, **given) if spec else make_spec("replay", {key: one for key, one in given.items() if one is not None})
+    )
+    finished = [_replay(wanted, _pairs(set_ or [], "--set"), quiet=as_json) for _ in range(repeat)]
+    _show(finished, as_json)
+
+
+def _replay(spec: ReplaySpec, overrides: dict[str, str], *, quiet: bool) -> Finished:
+    container, tape, specs = AppContainer(load_settings({**spec.settings, **overrides})), Tape.open(spec.tape), spec.specs()
+    if quiet:
+        return run_replay(container, tape, specs, start=spec.start, end=spec.end, out=spec.out)
+    with _Bar("replay") as bar:
+        return run_replay(container, tape, specs, start=spec.start, end=spec.end, out=spec.out, progress=bar)
+
+
+def _show(finished: list[Finished], as_json: bool) -> None:
+    run, digests = Run.open(finished[-1].path), {one.manifest["digest"] for one in finished}
+    if as_json:
+        _print_json(report.as_dict(run) | {"repeated": len(finished), "same": len(digests) == 1})
+    else:
+        report.show(run, out)
+        if len(finished) > 1:
+            verdict = "[green]same bytes[/green]" if len(digests) == 1 else "[red]DIFFERENT[/red]"
+            out.print(f"replayed {len(finished)} times: {verdict}  {' '.join(sorted(digests))}")
+    if len(digests) > 1:
+        raise typer.Exit(PROOF_FAILED)
+
+
+@app.command(epilog="Example: alphapanda demo")
+def demo(as_json: AsJson = False) -> None:
+    """Make the demo tape, replay it twice, show the proof, the statistics and the tearsheet."""
+    spec = read_spec(Path("replays/demo.toml"))
+    if not spec.tape.exists():
+        make_tape(spec.tape, seed=7, ticks=200_000)
+    finished = [_replay(spec, {}, quiet=as_json) for _ in range(2)]
+    Run.open(finished[-1].path).tearsheet()
+    _show(finished, as_json)
+    if not as_json:
+        out.print(f"\ntearsheet: {finished[-1].path / 'tearsheet.html'}", soft_wrap=True)
+        out.print(
+            "next: alphapanda runs | alphapanda tearsheet latest | alphapanda replay replays/demo.toml --set execution.latency_ms=5"
+        )
+
+
+@app.command(epilog="Example: alphapanda runs")
+def runs(as_json: AsJson = False) -> None:
+    """List the runs, newest first."""
+    found = all_runs(_settings().storage.runs)
+    if as_json:
+        _print_json(found.to_dicts())
+    else:
+        report.table(out, "runs", found.select("run_id", "tape", "strategies", "ticks", "fills", "digest"))
+
+
+@app.command(epilog="Example: alphapanda tearsheet latest")
+def tearsheet(
+    run: Annotated[str, typer.Argument(help="A run's id or folder, or `latest`.")] = "latest",
+    to: Annotated[Path | None, typer.Option(help="Where to write it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run's tearsheet and say where it is."""
+    path = load(run, _settings().storage.runs).tearsheet(to)
+    _print_json({"tearsheet": str(path)}) if as_json else out.print(str(path), soft_wrap=True)
+
+
+@app.command(epilog="Example: alphapanda diff RUN_A RUN_B")
+def diff(a: str, b: str, as_json: AsJson = False) -> None:
+    """Show the first event in which two runs differ, with its causes; exit status 1 where they do."""
+    root = _settings().storage.runs
+    found = compare(load(a, root), load(b, root))
+    if as_json:
+        _print_json({"equal": found is None, "difference": found.as_dict() if found else None})
+    else:
+        report.show_difference(found, out)
+    if found is not None:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: alphapanda topology --mermaid")
+def topology(
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="Print the flow as a mermaid diagram.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the pipeline: what each room reads and writes."""
+    if as_json:
+        _print_json({"stages": flow.as_dict(), "topics": flow.topics()})
+    elif mermaid:
+        sys.stdout.write(flow.mermaid() + "\n")
+    else:
+        report.show_topology(flow.as_dict(), out)
+
+
+@app.command(epilog="Example: alphapanda doctor")
+def doctor(as_json: AsJson = False) -> None:
+    """Tell what is missing on this machine; exit status 1 where something is."""
+    found = checks.examine(_settings())
+    if as_json:
+        _print_json(found)
+    else:
+        report.show_checks(found, out)
+    if not all(one["ok"] for one in found):
+        raise typer.Exit(1)
+
+
+@tape_app.command("make", epilog="Example: alphapanda tape make data/tapes/day --seed 7 --day 2024-03-01 --ticks 200000")
+def tape_make(
+    dst: Path,
+    seed: int = 7,
+    day: Annotated[list[str] | None, typer.Option(help="A session's date; may be repeated.")] = None,
+    ticks: Annotated[int, typer.Option(min=100, help="Ticks a day.")] = 100_000,
+    instruments: Annotated[int, typer.Option(help="Number of made-up instruments.")] = 6,
+    as_json: AsJson = False,
+) -> None:
+    """Make a synthetic NSE-like tape."""
+    days = [_day(text) for text in day or ["2024-03-01"]]
+    make_tape(dst, seed=seed, days=days, ticks=ticks, instruments=instruments)
+    _info(dst, as_json)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigurationError(f"--day {text!r} is not a date such as 2024-03-01") from error
+
+
+@tape_app.command("info", epilog="Example: alphapanda tape info data/tapes/demo")
+def tape_info_(tape: Path, as_json: AsJson = False) -> None:
+    """Show what is on a tape."""
+    _info(tape, as_json)
+
+
+def _info(path: Path, as_json: bool) -> None:
+    found = tape_info(Tape.open(path))
+    _print_json(found) if as_json else report.show_tape(found, out)
+
+
+@tape_app.command("slice", epilog="Example: alphapanda tape slice data/tapes/demo data/tapes/hour --end 2024-03-01T04:45:00Z")
+def tape_slice(
+    src: Path, dst: Path, start: str | None = None, end: str | None = None, as_json: AsJson = False
+) -> None:  # fmt: skip
+    """Cut [start, end) out of a tape, by seq or time; seqs stay."""
+    slice_tape(src, dst, start, end)
+    _info(dst, as_json)
+
+
+def _settings() -> Settings:
+    return load_settings()
