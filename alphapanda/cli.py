@@ -137,7 +137,7 @@ def demo(as_json: AsJson = False) -> None:
     if not as_json:
         out.print(f"\ntearsheet: {finished[-1].path / 'tearsheet.html'}", soft_wrap=True)
         out.print(
-            "next: alphapanda runs | alphapanda tearsheet latest | alphapanda replay replays/demo.toml --set execution.latency_ms=5"
+            "next: alphapanda runs | alphapanda topology | alphapanda replay replays/demo.toml --set execution.latency_ms=5"
         )
 
 

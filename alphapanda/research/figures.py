@@ -30,7 +30,8 @@ def _figure(title: str, unit: str) -> go.Figure:
     figure = go.Figure()
     figure.update_layout(
         title=title, height=340, margin={"l": 60, "r": 20, "t": 46, "b": 36}, paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)", font={"color": GREY}, hovermode="x unified", yaxis={"title": unit, "gridcolor": "rgba(138,147,163,.25)"},
+        plot_bgcolor="rgba(0,0,0,0)", font={"color": GREY}, hovermode="x unified",
+        yaxis={"title": unit, "gridcolor": "rgba(138,147,163,.25)"},
         xaxis={"gridcolor": "rgba(138,147,163,.15)"}, legend={"orientation": "h"},
     )  # fmt: skip
     return figure

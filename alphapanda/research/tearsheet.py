@@ -29,7 +29,8 @@ main{max-width:1080px;margin:auto;padding:28px 20px}h1{margin:0;font-size:26px}h
 .card,.plot,table{background:var(--card);border:1px solid var(--line);border-radius:10px}.card{padding:12px 16px}
 .card b{display:block;font-size:21px;font-variant-numeric:tabular-nums}.card span,td.soft,.soft{color:var(--soft);font-size:13px}
 .plot{margin:14px 0;min-height:340px}table{width:100%;border-collapse:separate;border-spacing:0;overflow:hidden}
-td,th{padding:6px 12px;border-top:1px solid var(--line);text-align:left;vertical-align:top}tr:first-child td,tr:first-child th{border-top:0}
+td,th{padding:6px 12px;border-top:1px solid var(--line);text-align:left;vertical-align:top}
+tr:first-child td,tr:first-child th{border-top:0}
 td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}code{font-size:12px;overflow-wrap:anywhere}
 .why{border-left:4px solid #d18b2f;padding:8px 14px;background:var(--card)}
 """
@@ -139,12 +140,14 @@ def _prices(run: Run, token: int) -> pl.DataFrame | None:
 
 def _plot(figure: go.Figure) -> str:
     text = json.dumps(json.loads(figure.to_json()), separators=(",", ":")).replace("</", "<\\/")
-    return f'<div class=plot role="img" aria-label="{html.escape(figure.layout.title.text)}"><script type="application/json">{text}</script></div>'
+    label = html.escape(figure.layout.title.text)
+    return f'<div class=plot role="img" aria-label="{label}"><script type="application/json">{text}</script></div>'
 
 
 def _statistics(run: Run) -> str:
     rows = (
-        f"<tr><td>{one.name.replace('_', ' ')}</td><td class=n>{shown(one)}</td><td class=soft>{html.escape(one.formula)}</td></tr>"
+        f"<tr><td>{one.name.replace('_', ' ')}</td><td class=n>{shown(one)}</td>"
+        f"<td class=soft>{html.escape(one.formula)}</td></tr>"
         for one in run.statistics.values()
     )
     return f"<h2>Statistics</h2><table>{''.join(rows)}</table>"
