@@ -221,7 +221,8 @@ def _short(value: float | int | None) -> str:
 def _amounts(frame: pl.DataFrame) -> pl.DataFrame:
     """Beside each exact `_e8` column, the amount as a float."""
     exact = [name for name in frame.columns if name.endswith("_e8")]
-    return frame.with_columns((pl.col(name) / E8).alias(name.removesuffix("_e8")) for name in exact)
+    # numpy divides; polars multiplies by the reciprocal, which makes 1.4000000000000001 of 1.4
+    return frame.with_columns(pl.Series(name.removesuffix("_e8"), frame[name].to_numpy() / E8) for name in exact)
 
 
 def runs(root: Path | str = DEFAULT_ROOT) -> pl.DataFrame:
