@@ -25,7 +25,8 @@ from alphapanda.contracts.events import Event, OrderFill, Payload
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.pipeline import COPIES, OUTPUT_TOPICS, STAGES, TOPIC_OF
 
-LINES_A_PART = 50_000
+LINES_A_BATCH = 2_000
+ROWS_A_PART = 250_000
 _DTYPES: dict[Any, pl.DataType] = {int: pl.Int64(), float: pl.Float64(), str: pl.String(), bool: pl.Boolean()}
 _POS = ("epoch", "number", "stage", "lane", "n")
 _TIME = pl.Datetime("ns", "UTC")
@@ -81,37 +82,45 @@ class TopicFile:
 
     def __init__(self, folder: Path, topic: str, columns: TopicColumns, worker: ThreadPoolExecutor) -> None:
         self.path, self.columns, self.worker = folder / f"{topic}.parquet", columns, worker
-        self.sha, self.count, self.parts = hashlib.sha256(), 0, list[Path]()
+        self.sha, self.parts = hashlib.sha256(), list[Path]()
         self.lines: list[bytes] = []
+        self._frames: list[pl.DataFrame] = []  # the worker's
         self._pending: Future[None] | None = None
 
     def add(self, line: bytes) -> None:
         """Take one wire line."""
         self.lines.append(line)
-        if len(self.lines) >= LINES_A_PART:
+        if len(self.lines) >= LINES_A_BATCH:
             self.flush()
 
     def flush(self) -> None:
         """Hand the lines to the worker; waits for the part before, so at most two are in memory."""
+        self._pending_done()
+        lines, self.lines = self.lines, []
+        self._pending = self.worker.submit(self._take, lines)
+
+    def _pending_done(self) -> None:
         if self._pending is not None:
             self._pending.result()
-        lines, self.lines = self.lines, []
-        part = self.path.with_suffix(f".part-{len(self.parts):05d}")
-        self.parts.append(part)
-        self.count += len(lines)
-        self._pending = self.worker.submit(self._write, part, lines)
 
-    def _write(self, part: Path, lines: list[bytes]) -> None:
+    def _take(self, lines: list[bytes]) -> None:
         if lines:
             self.sha.update(b"\n".join(lines) + b"\n")
-        self.columns.frame(lines).write_parquet(part, compression="zstd", statistics=True)
+        self._frames.append(self.columns.frame(lines))
+        if sum(frame.height for frame in self._frames) >= ROWS_A_PART:
+            self._write_part()
+
+    def _write_part(self) -> None:
+        part = self.path.with_suffix(f".part-{len(self.parts):05d}")
+        self.parts.append(part)
+        pl.concat(self._frames).write_parquet(part, compression="zstd")
+        self._frames = []
 
     def close(self) -> str:
         """Write what is left as one file; returns the digest."""
-        if self.lines or not self.parts:
-            self.flush()
-        if self._pending is not None:
-            self._pending.result()
+        self._pending_done()
+        if self._frames:
+            self._write_part()
         if len(self.parts) == 1:
             self.parts[0].rename(self.path)
         else:
@@ -156,6 +165,8 @@ class RunFolder:
 
     def close(self) -> dict[str, str]:
         """Finish every topic's file; returns the digest of each topic."""
+        for file in self.topics.values():
+            file.flush()
         return {topic: file.close() for topic, file in self.topics.items()}
 
     def publish(self, run_id: str, manifest: dict[str, Any], instruments: list[Instrument]) -> Path:

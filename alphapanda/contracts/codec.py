@@ -37,6 +37,7 @@ def _second_text(second: int) -> str:
     return (_UNIX_EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
+@functools.lru_cache(maxsize=64)  # the events of one seq share one time
 def rfc3339(ts_ns: int) -> str:
     """`ts_ns` as `2024-03-01T03:45:00.000000000Z`."""
     second, fraction = divmod(ts_ns, NS)
@@ -136,7 +137,7 @@ def _encode_tick(tick: MarketTick) -> bytes:
 
 _DATA = {cls: _data_encoder(cls) for cls in EVENTS}
 _HEADS = {cls: f'{{"type":"{cls.__name__}","ts":"' for cls in EVENTS}
-_MIDDLES = {cls: f',"source":"{SOURCES[cls]}","version":{VERSION},"data":'.encode() for cls in EVENTS}
+_MIDDLES = {cls: f',"source":"{SOURCES[cls]}","version":{VERSION},"data":' for cls in EVENTS}
 
 
 def encode(event: Event) -> bytes:
@@ -146,8 +147,13 @@ def encode(event: Event) -> bytes:
     body = _DATA[cls](data)
     if cause is not None:
         body = b'%b,"cause":"%b"}' % (body[:-1], cause.encode())
-    head = f'{_HEADS[cls]}{rfc3339(ts_ns)}","key":'.encode()
-    return b'%b%b%b%b,"id":"%b"}' % (head, _to_json(_KEYS[cls](data)), _MIDDLES[cls], body, event_id.encode())
+    head = f'{_HEADS[cls]}{rfc3339(ts_ns)}","key":{_quoted(_KEYS[cls](data))}{_MIDDLES[cls]}'.encode()
+    return b'%b%b,"id":"%b"}' % (head, body, event_id.encode())
+
+
+@functools.lru_cache(maxsize=4096)
+def _quoted(text: str) -> str:
+    return _to_json(text).decode()
 
 
 def decode(line: bytes) -> Event:

@@ -22,6 +22,7 @@ E8 = 100_000_000
 PROFILES = ("zerodha", "none", "custom")
 Rate = Annotated[Fraction, BeforeValidator(lambda value: None if value is None else Fraction(str(value)))]
 ZERO = Fraction(0)
+NOTHING = Charges()
 
 
 class Rates(BaseModel):
@@ -43,6 +44,11 @@ class Rates(BaseModel):
     sebi: Rate = ZERO
     stamp_buy: Rate = ZERO
     gst: Rate = ZERO  # of brokerage, SEBI fee and exchange charge
+
+    @cached_property
+    def free(self) -> bool:
+        """Whether nothing is ever charged."""
+        return self == Rates(segments=self.segments, product=self.product, valid_from=self.valid_from)
 
     def order_brokerage_e8(self, quantity: int, notional_e8: int) -> Fraction:
         """Brokerage of an order of which this much has been filled; nothing for nothing."""
@@ -96,6 +102,8 @@ class ChargeSchedule(BaseModel):
         figures are what earlier fills of the same order came to, absolute.
         """
         rates, buys = self.rates_on(day, segment, product), quantity > 0
+        if rates.free:
+            return NOTHING
         before_e8 = rates.order_brokerage_e8(order_quantity_before, order_notional_before_e8)
         after = order_quantity_before + abs(quantity), order_notional_before_e8 + notional_e8
         # Rounded as cumulative totals, so that partial fills add up exactly.

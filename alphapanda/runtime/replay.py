@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from alphapanda.contracts.events import Beat, Event, MarketTick, Payload, TradingSignal, pos_text
+from alphapanda.contracts.events import Beat, Event, MarketTick, Payload, StrategyHalted, pos_text
 from alphapanda.core.handler import LaneProtocol, Outbox, Outputs, run_seq, still_unheard
 from alphapanda.pipeline import FEEDBACK, STAGES, TOPIC_OF, Stage
 from alphapanda.services.feature_engine.service import InstrumentLane
@@ -17,8 +17,9 @@ from alphapanda.services.risk_manager.service import RiskManager
 from alphapanda.services.strategy_runner.service import StrategyLane
 from alphapanda.services.trading_engine.service import TradingEngine
 
-NEVER_NS = 1 << 62
 NS_PER_MS = 1_000_000
+QUIET_ON_TICKS = frozenset({3, 5})
+"""Risk and portfolio take ticks as marks alone, and the marks are shared: the host has noted the tick already."""
 
 
 class Loop:
@@ -36,11 +37,16 @@ class Loop:
         """One seq through all stages. Returns what they made, in `pos` order."""
         return self.go_on(root, [root], 0)
 
-    def go_on(self, root: Event, events: list[Event], first: int) -> list[Event]:
-        """The same from the room at index `first` on, `events` holding the root and what the rooms before it made."""
+    def go_on(self, root: Event, events: list[Event], first: int, quiet: frozenset[int] = frozenset()) -> list[Event]:
+        """The same from the room at index `first` on, `events` holding the root and what the rooms before it made.
+
+        Stages whose rank is in `quiet` do nothing with this root alone, and are passed over where they have no more.
+        """
         due_ts_ns = root.ts_ns - self.delay_ns
         for stage, lanes, reads, unheard in self.rooms[first:]:
             inputs = [event for event in events if event is root or self.topic_of(event) in reads]
+            if len(inputs) == 1 and stage.rank in quiet:
+                continue
             events += run_seq(stage.rank, lanes, inputs, unheard, due_ts_ns)
             while unheard and not still_unheard(unheard[0], lanes):
                 unheard.popleft()
@@ -78,24 +84,26 @@ class Replay:
     def __init__(self, rooms: Rooms, feedback_delay_ms: int, emit: Callable[[list[Event]], None]) -> None:
         self.rooms, self.emit = rooms, emit
         self.loop = Loop(rooms.by_stage(), feedback_delay_ms * NS_PER_MS)
-        self._features = {lane.lane: lane for lane in rooms.instruments}
         self._timed = any(lane.state.timed for lane in rooms.instruments)
         self._told = self.loop.rooms[1][3]  # feedback that strategies are still to hear
         self._listen()
 
     def _listen(self) -> None:
-        """Which strategies are called for which instrument's ticks."""
-        self._listeners: dict[int, tuple[tuple[StrategyLane, Callable[[MarketTick], Any]], ...]] = {}
+        """For each instrument: who computes features of its ticks, and which strategies are called with them."""
+        hooks: dict[int, list[tuple[StrategyLane, Callable[[MarketTick], Any]]]] = {}
         for lane in self.rooms.strategies:
             hook = lane.on_tick
             for token in lane.instruments if hook is not None else ():
-                self._listeners[token] = (*self._listeners.get(token, ()), (lane, hook))
+                hooks.setdefault(token, []).append((lane, hook))
+        add = {lane.lane: lane.add for lane in self.rooms.instruments}
+        self._listeners = {token: (add.get(token), tuple(hooks.get(token, ()))) for token in {*hooks, *add}}
 
     def event(self, root: Event) -> None:
         """Any event, by the specification."""
         if made := self.loop.step(root):
             self.emit(made)
-        self._listen()
+            if any(type(one.data) is StrategyHalted for one in made):
+                self._listen()
 
     def beats(self, epoch: int, numbers: list[int], times_ns: list[int]) -> None:
         """Beats; without bars to close, only those at which the portfolio speaks."""
@@ -106,36 +114,39 @@ class Replay:
 
     def ticks(self, epoch: int, numbers: list[int], ticks: list[MarketTick]) -> None:
         """Ticks: note the mark, call who listens, and go on by the specification only where someone spoke."""
-        marks, features, working = self.rooms.marks, self._features, self.rooms.engine.state.working
-        told, delay_ns = self._told, self.loop.delay_ns
+        marks, engine, told, delay_ns = self.rooms.marks, self.rooms.engine, self._told, self.loop.delay_ns
+        nobody: tuple[None, tuple[()]] = (None, ())
         for i, tick in enumerate(ticks):
             token = tick.instrument_token
             if told and told[0].ts_ns <= tick.ts_ns - delay_ns:
                 self.event(_root(epoch, numbers[i], tick.ts_ns, tick))
-                working = self.rooms.engine.state.working
                 continue
             marks[token] = tick
-            made = features[token].add(tick) if token in features else ()
+            add, hooks = self._listeners.get(token, nobody)
+            made = add(tick) if add is not None else ()
+            if made:
+                self._spoken(_root(epoch, numbers[i], tick.ts_ns, tick), 1, made)
+                continue
             signals: Outputs = ()
-            if not made:
-                for lane, on_tick in self._listeners.get(token, ()):
-                    try:
-                        if yielded := list(on_tick(tick) or ()):
-                            signals = [*signals, *lane.sent(yielded)]
-                    except Exception as error:  # noqa: BLE001  # an author's code halts that strategy alone
-                        signals = [*signals, *lane.halt(error)]
-            if made or signals or token in working:
-                self._spoken(_root(epoch, numbers[i], tick.ts_ns, tick), made, signals)
-                working = self.rooms.engine.state.working
+            for lane, on_tick in hooks:
+                try:
+                    if yielded := [*(on_tick(tick) or ())]:
+                        signals = [*signals, *lane.sent(yielded)]
+                except Exception as error:  # noqa: BLE001  # an author's code halts that strategy alone
+                    signals = [*signals, *lane.halt(error)]
+            if signals:
+                self._spoken(_root(epoch, numbers[i], tick.ts_ns, tick), 2, signals)
+            elif token in engine.state.working:
+                self._spoken(_root(epoch, numbers[i], tick.ts_ns, tick), 3, ())
 
-    def _spoken(self, root: Event, made: Outputs, signals: Outputs) -> None:
-        """Finish a seq whose first stage (and, where it was silent, second) has been worked already."""
-        outbox = Outbox(root.pos, root.ts_ns, 1 if made else 2)
-        outbox.put(root, made or signals)
-        if outputs := self.loop.go_on(root, [root, *outbox.in_order()], 1 if made else 2):
-            self.emit(outputs)
-        if any(type(data) is not TradingSignal for _, data in signals):
-            self._listen()
+    def _spoken(self, root: Event, rank: int, outputs: Outputs) -> None:
+        """Finish a tick's seq from the stage after `outputs` on; with rank 3 the first three stages had nothing to say."""
+        outbox = Outbox(root.pos, root.ts_ns, rank)
+        outbox.put(root, outputs)
+        if made := self.loop.go_on(root, [root, *outbox.in_order()], rank, QUIET_ON_TICKS):
+            self.emit(made)
+            if any(type(one.data) is StrategyHalted for one in made):
+                self._listen()
 
 
 def _root(epoch: int, number: int, ts_ns: int, data: Payload) -> Event:

@@ -56,7 +56,8 @@ class PortfolioManager(Lane):
     ) -> None:  # fmt: skip
         books = {(ExecMode.PAPER, strategy_id): opened(cash) for strategy_id, cash in start_cash_e8.items()}
         super().__init__(0, PortfolioState(books, marks))
-        self.instruments, self.interval_ns = instruments, snapshot_interval_s * NS
+        self.interval_ns = snapshot_interval_s * NS
+        self._multipliers_e8 = {token: one.multiplier_e8 for token, one in instruments.items()}
 
     def on_tick(self, event: Event) -> Outputs:
         """Note the mark."""
@@ -71,7 +72,7 @@ class PortfolioManager(Lane):
         book = self.state.books.get(key)
         if book is None:
             raise ContractError(f"fill {event.id} is for book {key}, and there are {sorted(self.state.books)}")
-        multiplier_e8 = self.instruments[token].multiplier_e8
+        multiplier_e8 = self._multipliers_e8[token]
         notional_e8 = value_e8(to_e8(fill.price), fill.quantity, multiplier_e8)
         position = book.fill(token, fill.quantity, notional_e8, fill.charges.total_e8)
         update = PositionUpdate(
@@ -106,7 +107,7 @@ class PortfolioManager(Lane):
             for token, position in book.positions.items():
                 if position.quantity:
                     price_e8 = to_e8(marks[token].last_price)
-                    worth_e8 = value_e8(price_e8, position.quantity, self.instruments[token].multiplier_e8)
+                    worth_e8 = value_e8(price_e8, position.quantity, self._multipliers_e8[token])
                     gross_e8 += abs(worth_e8)
                     net_e8 += worth_e8
                     cost_e8 += position.cost_e8

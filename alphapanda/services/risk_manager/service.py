@@ -69,6 +69,7 @@ class RiskManager(Lane):
         books = {strategy_id: opened(cash_e8) for strategy_id, cash_e8 in start_cash_e8.items()}
         super().__init__(0, RiskState(books, {strategy_id: {} for strategy_id in books}, marks))
         self.limits, self.instruments = limits, instruments
+        self._multipliers_e8 = {token: one.multiplier_e8 for token, one in instruments.items()}
         self.state.equity_at_open_e8 = {strategy_id: book.cash_e8 for strategy_id, book in books.items()}
 
     def on_tick(self, event: Event) -> Outputs:
@@ -128,13 +129,10 @@ class RiskManager(Lane):
             signal.strategy_id in state.halted, state.session_open, gross_e8, cash_e8, day_pnl_e8,
         )  # fmt: skip
 
-    def _multiplier_e8(self, token: int) -> int:
-        return self.instruments[token].multiplier_e8
-
     def _equity_e8(self, book: Book) -> int:
         marks = self.state.marks
         return book.cash_e8 + sum(
-            value_e8(to_e8(marks[token].last_price), held.quantity, self._multiplier_e8(token))
+            value_e8(to_e8(marks[token].last_price), held.quantity, self._multipliers_e8[token])
             for token, held in book.positions.items()
             if held.quantity
         )
@@ -145,16 +143,16 @@ class RiskManager(Lane):
         cash_e8 = book.cash_e8
         for intent in intents.values():
             held[intent.token] = held.get(intent.token, 0) + intent.quantity
-            cash_e8 -= value_e8(intent.price_e8, intent.quantity, self._multiplier_e8(intent.token))
+            cash_e8 -= value_e8(intent.price_e8, intent.quantity, self._multipliers_e8[intent.token])
         if token in self.instruments:
             held[token] = held.get(token, 0) + quantity
-            cash_e8 -= value_e8(price_e8, quantity, self._multiplier_e8(token))
+            cash_e8 -= value_e8(price_e8, quantity, self._multipliers_e8[token])
         gross_e8, marks = 0, self.state.marks
         for one, count in held.items():
             mark = marks.get(one)
             if mark is None or not count:
                 continue
-            worth_e8 = value_e8(to_e8(mark.last_price), count, self._multiplier_e8(one))
+            worth_e8 = value_e8(to_e8(mark.last_price), count, self._multipliers_e8[one])
             gross_e8 += abs(worth_e8)
             cash_e8 += min(0, worth_e8)
         return gross_e8, cash_e8
@@ -163,7 +161,7 @@ class RiskManager(Lane):
         """Book the fill and take its quantity off the intent."""
         fill: Any = event.data
         token = fill.instrument_token
-        notional_e8 = value_e8(to_e8(fill.price), fill.quantity, self._multiplier_e8(token))
+        notional_e8 = value_e8(to_e8(fill.price), fill.quantity, self._multipliers_e8[token])
         self.state.books[fill.strategy_id].fill(token, fill.quantity, notional_e8, fill.charges.total_e8)
         self._settle(fill)
         return ()
