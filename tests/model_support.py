@@ -1,5 +1,6 @@
 """The executable model of the one order, where its file is at hand, and its rooms as lanes of ours."""
 
+import functools
 import importlib.util
 import sys
 from types import ModuleType
@@ -25,10 +26,18 @@ def model() -> ModuleType:
 
 
 class Said:
-    """A model event's kind and data as one payload."""
+    """A model event's data as a payload; each kind has a class of its own (`kind_class`)."""
 
-    def __init__(self, kind: str, data: dict[str, Any]) -> None:
-        self.kind, self.data = kind, data
+    kind = ""
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self.data = data
+
+
+@functools.cache
+def kind_class(kind: str) -> type[Said]:
+    """The payload class of this kind."""
+    return type(kind, (Said,), {"kind": kind})
 
 
 class ModelLane:
@@ -48,9 +57,9 @@ class ModelLane:
         return event.data.kind not in self.room.notes  # type: ignore[attr-defined]
 
     def handle(self, event: Event) -> Any:
-        return [(lane, Said(kind, data)) for kind, lane, data in self.room.handle(self._theirs(event))]
+        return [(lane, kind_class(kind)(data)) for kind, lane, data in self.room.handle(self._theirs(event))]
 
 
 def ours(event: Any) -> Event:
     """A model event as one of ours."""
-    return Event(event.pos, pos_text(event.pos), event.ts, None, Said(event.kind, event.data))  # type: ignore[arg-type]
+    return Event(event.pos, pos_text(event.pos), event.ts, None, kind_class(event.kind)(event.data))  # type: ignore[arg-type]

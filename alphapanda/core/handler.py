@@ -51,10 +51,11 @@ class Lane:
     def __init__(self, lane: int, state: Any) -> None:
         self.lane, self.state, self.heard = lane, state, NOT_HEARD
         self._methods = {cls: getattr(self, name) for cls, name in self.table.items()}
+        self._takes_all = type(self).concerns is Lane.concerns
 
     def wants(self, event: Event) -> bool:
         """Whether this lane takes events of this type; narrower lanes override `concerns`."""
-        return type(event.data) in self._methods and self.concerns(event.data)
+        return type(event.data) in self._methods and (self._takes_all or self.concerns(event.data))
 
     def concerns(self, data: Any) -> bool:
         """Whether an event of a type in the table is for this lane."""

@@ -5,7 +5,7 @@
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from alphapanda.contracts.events import Beat, Event, MarketTick, Payload, StrategyHalted, pos_text
@@ -27,11 +27,15 @@ class Loop:
 
     def __init__(
         self, rooms: Sequence[tuple[Stage, Sequence[LaneProtocol]]], feedback_delay_ns: int,
-        topic_of: Callable[[Event], str] = lambda event: TOPIC_OF[type(event.data)],
-        feedback_topics: Iterable[str] = FEEDBACK,
+        topics: Mapping[Any, str] = TOPIC_OF, feedback: Iterable[str] = FEEDBACK,
     ) -> None:  # fmt: skip
-        self.rooms = [(stage, lanes, frozenset(stage.reads), deque[Event]()) for stage, lanes in rooms]
-        self.delay_ns, self.topic_of, self.feedback_topics = feedback_delay_ns, topic_of, frozenset(feedback_topics)
+        """`topics` maps payload types to topics; `feedback` names the topics that are heard late."""
+
+        def types_in(names: Iterable[str]) -> frozenset[Any]:
+            return frozenset(cls for cls, topic in topics.items() if topic in frozenset(names))
+
+        self.rooms = [(stage, lanes, types_in(stage.reads), deque[Event]()) for stage, lanes in rooms]
+        self.delay_ns, self._feedback = feedback_delay_ns, types_in(feedback)
 
     def step(self, root: Event) -> list[Event]:
         """One seq through all stages. Returns what they made, in `pos` order."""
@@ -44,14 +48,15 @@ class Loop:
         """
         due_ts_ns = root.ts_ns - self.delay_ns
         for stage, lanes, reads, unheard in self.rooms[first:]:
-            inputs = [event for event in events if event is root or self.topic_of(event) in reads]
+            inputs = [event for event in events if event is root or type(event.data) in reads]
             if len(inputs) == 1 and stage.rank in quiet:
                 continue
             events += run_seq(stage.rank, lanes, inputs, unheard, due_ts_ns)
             while unheard and not still_unheard(unheard[0], lanes):
                 unheard.popleft()
         made = events[1:]
-        self._tell([event for event in made if self.topic_of(event) in self.feedback_topics])
+        if told := [event for event in made if type(event.data) in self._feedback]:
+            self._tell(told)
         return made
 
     def _tell(self, told: list[Event]) -> None:

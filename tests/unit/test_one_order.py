@@ -4,7 +4,7 @@ import copy
 
 from alphapanda.pipeline import Stage
 from alphapanda.runtime.replay import Loop
-from tests.model_support import ModelLane, model, ours
+from tests.model_support import ModelLane, kind_class, model, ours
 
 
 def loop_for(m: object) -> Loop:
@@ -15,8 +15,8 @@ def loop_for(m: object) -> Loop:
     return Loop(
         rooms,
         m.DELAY_MS,  # type: ignore[attr-defined]
-        topic_of=lambda event: m.TOPIC_OF[event.data.kind],  # type: ignore[attr-defined]
-        feedback_topics=(m.FILLED, m.CANCELLED),  # type: ignore[attr-defined]
+        topics={kind_class(kind): topic for kind, topic in m.TOPIC_OF.items()},  # type: ignore[attr-defined]
+        feedback=(m.FILLED, m.CANCELLED),  # type: ignore[attr-defined]
     )
 
 

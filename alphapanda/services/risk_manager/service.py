@@ -147,14 +147,15 @@ class RiskManager(Lane):
         if token in self.instruments:
             held[token] = held.get(token, 0) + quantity
             cash_e8 -= value_e8(price_e8, quantity, self._multipliers_e8[token])
-        gross_e8, marks = 0, self.state.marks
+        gross_e8, marks, limited = 0, self.state.marks, self.limits.max_gross_exposure is not None
         for one, count in held.items():
-            mark = marks.get(one)
-            if mark is None or not count:
-                continue
-            worth_e8 = value_e8(to_e8(mark.last_price), count, self._multipliers_e8[one])
-            gross_e8 += abs(worth_e8)
-            cash_e8 += min(0, worth_e8)
+            if count < 0 or (limited and count):
+                mark = marks.get(one)
+                if mark is None:
+                    continue
+                worth_e8 = value_e8(to_e8(mark.last_price), count, self._multipliers_e8[one])
+                gross_e8 += abs(worth_e8)
+                cash_e8 += min(0, worth_e8)
         return gross_e8, cash_e8
 
     def on_fill(self, event: Event) -> Outputs:
