@@ -23,6 +23,7 @@ from alphapanda.runtime.container import AppContainer
 from alphapanda.runtime.replay_run import Finished, run_replay
 from alphapanda.runtime.settings import Settings, load_settings
 from alphapanda.runtime.spec import ReplaySpec, make_spec, read_spec
+from alphapanda.runtime.tape_import import import_tape
 from alphapanda.runtime.tape_make import make_tape
 from alphapanda.runtime.tape_slice import slice_tape, tape_info
 
@@ -213,6 +214,24 @@ def tape_make(
     """Make a synthetic NSE-like tape."""
     days = [_day(text) for text in day or ["2024-03-01"]]
     make_tape(dst, seed=seed, days=days, ticks=ticks, instruments=instruments)
+    _info(dst, as_json)
+
+
+@tape_app.command("import", epilog="Example: alphapanda tape import quotes.parquet --map map.toml data/tapes/quotes")
+def tape_import(
+    paths: Annotated[list[Path], typer.Argument(help="CSV or Parquet files, then the tape's folder.", metavar="SRC... DST")],
+    map_: Annotated[Path, typer.Option("--map", help="A TOML file that says what the columns mean.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make a tape of other people's recordings."""
+    if len(paths) < 2:
+        raise ConfigurationError("tape import needs at least one file, and the folder of the tape to make")
+    *sources, dst = paths
+    if as_json:
+        import_tape(sources, map_, dst)
+    else:
+        with _Bar("import") as bar:
+            import_tape(sources, map_, dst, progress=bar)
     _info(dst, as_json)
 
 

@@ -133,6 +133,7 @@ def test_every_command_has_help_with_an_example() -> None:
         ("doctor",),
         ("tape", "make"),
         ("tape", "info"),
+        ("tape", "import"),
         ("tape", "slice"),
     ]
     without = [name for name in names if "Example: alphapanda" not in alphapanda(*name, "--help", cwd=ROOT).stdout]
