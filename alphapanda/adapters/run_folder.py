@@ -25,7 +25,7 @@ from alphapanda.contracts.events import Event, OrderFill, Payload
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.pipeline import COPIES, OUTPUT_TOPICS, STAGES, TOPIC_OF
 
-LINES_A_BATCH = 2_000
+LINES_A_BATCH = 5_000
 ROWS_A_PART = 250_000
 _DTYPES: dict[Any, pl.DataType] = {int: pl.Int64(), float: pl.Float64(), str: pl.String(), bool: pl.Boolean()}
 _POS = ("epoch", "number", "stage", "lane", "n")
@@ -146,6 +146,7 @@ class RunFolder:
             made[topic] = [OrderFill]
         self.topics = {topic: TopicFile(self.folder, topic, TopicColumns(made[topic], feature_names), self._worker)
                        for topic in OUTPUT_TOPICS}  # fmt: skip
+        self.counts: dict[type[Payload], int] = dict.fromkeys((cls for stage in STAGES for cls in stage.writes), 0)
         self._add = {cls: self.topics[TOPIC_OF[cls]].add for stage in STAGES for cls in stage.writes}
 
     def __enter__(self) -> "RunFolder":
@@ -160,6 +161,7 @@ class RunFolder:
         for event in events:
             line, cls = encode(event), type(event.data)
             self._add[cls](line)
+            self.counts[cls] += 1
             if cls is OrderFill:
                 self.topics[COPIES[event.data.exec_mode]].add(line)  # type: ignore[attr-defined]  # an OrderFill
 

@@ -25,7 +25,7 @@ _STYLE = """
 @media(prefers-color-scheme:dark){:root{--ink:#e8ecf3;--soft:#98a3b5;--line:#2c3442;--card:#171c25;--back:#0f131a}}
 body{margin:0;background:var(--back);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
 main{max-width:1080px;margin:auto;padding:28px 20px}h1{margin:0;font-size:26px}h2{font-size:18px;margin:28px 0 8px}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin:20px 0}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:12px;margin:20px 0}
 .card,.plot,table{background:var(--card);border:1px solid var(--line);border-radius:10px}.card{padding:12px 16px}
 .card b{display:block;font-size:21px;font-variant-numeric:tabular-nums}.card span,td.soft,.soft{color:var(--soft);font-size:13px}
 .plot{margin:14px 0;min-height:340px}table{width:100%;border-collapse:separate;border-spacing:0;overflow:hidden}
@@ -39,7 +39,7 @@ _SCRIPT = """
 const text=await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'))).text();
 const script=document.createElement('script');script.textContent=text;document.head.append(script);
 for(const plot of document.querySelectorAll('.plot')){const f=JSON.parse(plot.querySelector('script').textContent);
-await Plotly.newPlot(plot,f.data,f.layout,{responsive:true,displaylogo:false});}})();
+await Plotly.newPlot(plot,f.data,f.layout,{responsive:true,displaylogo:false,displayModeBar:false});}})();
 """
 _CARDS = ("net_pnl", "total_return", "sharpe", "max_drawdown", "fills", "win_rate", "charges", "slippage")
 
@@ -71,9 +71,11 @@ def write_tearsheet(run: Run, path: Path) -> Path:
 
 def _head(run: Run) -> str:
     tape = run.manifest["tape"]
-    names = ", ".join(f"{one['strategy_id']} {_params(one['params'])}" for one in run.manifest["strategies"])
+    names = ", ".join(one["strategy_id"] for one in run.manifest["strategies"])
+    params = "; ".join(f"{one['strategy_id']} {_params(one['params'])}" for one in run.manifest["strategies"])
     return (
-        f"<h1>{html.escape(names)}</h1><p class=soft>{html.escape(Path(tape['path']).name)} &middot;"
+        f"<h1>{html.escape(names)}</h1><p class=soft>{html.escape(params)}</p>"
+        f"<p class=soft>{html.escape(Path(tape['path']).name)} &middot;"
         f" {run.manifest['counts']['ticks']:,} ticks &middot; {html.escape(run.manifest['created'])} &middot;"
         f" digest <code>{run.digest}</code></p>"
     )

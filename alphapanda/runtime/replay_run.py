@@ -1,12 +1,13 @@
 """One replay from tape to run folder: wiring, progress, manifest."""
 
+import gc
 import hashlib
 import json
 import resource
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,9 +15,10 @@ from typing import Any, NamedTuple
 
 from alphapanda.adapters.run_folder import RunFolder, run_digest
 from alphapanda.adapters.tape import Beats, Seq, Tape, Ticks
+from alphapanda.contracts import events as e
 from alphapanda.contracts.codec import parse_rfc3339
 from alphapanda.contracts.errors import ConfigurationError, TapeError
-from alphapanda.contracts.events import Event, FeedGap, RejectedSignal, pos_text
+from alphapanda.contracts.events import Event, FeedGap, Payload, RejectedSignal, pos_text
 from alphapanda.runtime.container import AppContainer, StrategySpec, feature_names
 from alphapanda.runtime.replay import Replay, Rooms
 from alphapanda.runtime.settings import recorded
@@ -60,20 +62,23 @@ def run_replay(
     low, high = place(tape, start), place(tape, end)
     parameters = [_described(spec) for spec in specs]
     rooms = container.rooms(tape, specs)
-    counts: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
     with RunFolder(out or container.runs_root, feature_names(specs)) as folder:
 
         def emit(events: list[Event]) -> None:
             folder.write(events)
             for event in events:
-                counts[type(event.data).__name__] += 1
                 if type(event.data) is RejectedSignal:
-                    counts["rejected " + event.data.reason] += 1
+                    refused[event.data.reason] += 1
 
         replay = Replay(rooms, container.settings.pipeline.feedback_delay_ms, emit)
         if low is not None and low > tape.seqs[0]:
             _start_cold(replay, tape, low)
-        ticks = drive(replay, tape, low, high, container.settings.replay.batch_rows, progress)
+        gc.freeze()  # what is there by now stays: collecting need not look at it again and again
+        try:
+            ticks = drive(replay, tape, low, high, container.settings.replay.batch_rows, progress)
+        finally:
+            gc.unfreeze()
         if not ticks:
             raise TapeError(f"{tape.path} has no tick in the range that was asked for")
         digests = folder.close()
@@ -90,7 +95,7 @@ def run_replay(
             "currency": tape.profile.currency, "cold_start": low is not None and low > tape.seqs[0],
             "strategies": parameters, "settings": recorded(container.settings),
             "charges_version": container.charges(tape.profile.charges).version, "seed": None,
-            "digests": digests, "digest": digest, "counts": _counts(counts, ticks),
+            "digests": digests, "digest": digest, "counts": _counts(folder.counts, refused, ticks),
             "warm_up": _warm_up(rooms), "open_orders": sum(map(len, rooms.engine.state.working.values())),
             "seconds": round(seconds, 6), "ticks_per_s": round(ticks / seconds),
             "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
@@ -143,14 +148,13 @@ def _described(spec: StrategySpec) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _counts(counts: Counter[str], ticks: int) -> dict[str, Any]:
-    rejected = {name.removeprefix("rejected "): count for name, count in sorted(counts.items()) if name.startswith("rejected ")}
-    names = {
-        "bars": "Bar", "features": "FeatureSet", "signals": "TradingSignal", "validated": "ValidatedSignal",
-        "orders": "OrderPlaced", "fills": "OrderFill", "cancelled": "OrderCancelled", "failed": "OrderFailed",
-        "halted": "StrategyHalted", "snapshots": "PortfolioSnapshot",
+def _counts(made: Mapping[type[Payload], int], refused: Counter[str], ticks: int) -> dict[str, Any]:
+    names: dict[str, type[Payload]] = {
+        "bars": e.Bar, "features": e.FeatureSet, "signals": e.TradingSignal, "validated": e.ValidatedSignal,
+        "orders": e.OrderPlaced, "fills": e.OrderFill, "cancelled": e.OrderCancelled, "failed": e.OrderFailed,
+        "halted": e.StrategyHalted, "snapshots": e.PortfolioSnapshot,
     }  # fmt: skip
-    return {"ticks": ticks, **{name: counts[cls] for name, cls in names.items()}, "rejected": rejected}
+    return {"ticks": ticks, **{name: made[cls] for name, cls in names.items()}, "rejected": dict(sorted(refused.items()))}
 
 
 def _warm_up(rooms: Rooms) -> list[dict[str, object]]:
