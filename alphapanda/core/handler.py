@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Protocol
 
 from alphapanda.contracts.errors import ContractError
-from alphapanda.contracts.events import Event, Payload, Pos, pos_text
+from alphapanda.contracts.events import Event, Payload, Pos
 
 NOT_HEARD: Pos = (0, 0, 0, 0, 0)
 Outputs = Iterable[tuple[int, Payload]]
@@ -84,10 +84,11 @@ class Lane:
 class Outbox:
     """Outputs of one seq in one stage: gives each its `pos`, `id`, `ts` and cause."""
 
-    __slots__ = ("_counts", "_number", "_rank", "_ts_ns", "events")
+    __slots__ = ("_counts", "_prefix", "_seq", "_ts_ns", "events")
 
     def __init__(self, root_pos: Pos, ts_ns: int, rank: int) -> None:
-        self._number, self._ts_ns, self._rank = root_pos, ts_ns, rank
+        epoch, number = root_pos[:2]
+        self._seq, self._ts_ns, self._prefix = (epoch, number, rank), ts_ns, f"{epoch}-{number}-{rank}-"
         self._counts: dict[int, int] = {}
         self.events: list[Event] = []
 
@@ -96,8 +97,8 @@ class Outbox:
         for lane, data in outputs:
             n = self._counts.get(lane, 0)
             self._counts[lane] = n + 1
-            pos = (self._number[0], self._number[1], self._rank, lane, n)
-            self.events.append(Event(pos, pos_text(pos), self._ts_ns, cause.id, data))
+            event_id = f"{self._prefix}{lane}-{n}"  # as pos_text would write it
+            self.events.append(Event((*self._seq, lane, n), event_id, self._ts_ns, cause.id, data))
 
     def in_order(self) -> list[Event]:
         """The outputs, sorted by `pos`."""

@@ -18,6 +18,7 @@ from alphapanda.services.strategy_runner.service import StrategyLane
 from alphapanda.services.trading_engine.service import TradingEngine
 
 NS_PER_MS = 1_000_000
+Hook = tuple[StrategyLane, Callable[[MarketTick], Any]]
 QUIET_ON_TICKS = frozenset({3, 5})
 """Risk and portfolio take ticks as marks alone, and the marks are shared: the host has noted the tick already."""
 
@@ -91,17 +92,19 @@ class Replay:
         self.loop = Loop(rooms.by_stage(), feedback_delay_ms * NS_PER_MS)
         self._timed = any(lane.state.timed for lane in rooms.instruments)
         self._told = self.loop.rooms[1][3]  # feedback that strategies are still to hear
+        self._listeners: dict[int, tuple[Callable[[MarketTick], Outputs] | None, tuple[Hook, ...]]] = {}
         self._listen()
 
     def _listen(self) -> None:
         """For each instrument: who computes features of its ticks, and which strategies are called with them."""
-        hooks: dict[int, list[tuple[StrategyLane, Callable[[MarketTick], Any]]]] = {}
+        hooks: dict[int, list[Hook]] = {}
         for lane in self.rooms.strategies:
             hook = lane.on_tick
             for token in lane.instruments if hook is not None else ():
                 hooks.setdefault(token, []).append((lane, hook))
         add = {lane.lane: lane.add for lane in self.rooms.instruments}
-        self._listeners = {token: (add.get(token), tuple(hooks.get(token, ()))) for token in {*hooks, *add}}
+        self._listeners.clear()  # the loop holds on to this table
+        self._listeners.update((token, (add.get(token), tuple(hooks.get(token, ())))) for token in {*hooks, *add})
 
     def event(self, root: Event) -> None:
         """Any event, by the specification."""
@@ -119,29 +122,29 @@ class Replay:
 
     def ticks(self, epoch: int, numbers: list[int], ticks: list[MarketTick]) -> None:
         """Ticks: note the mark, call who listens, and go on by the specification only where someone spoke."""
-        marks, engine, told, delay_ns = self.rooms.marks, self.rooms.engine, self._told, self.loop.delay_ns
-        nobody: tuple[None, tuple[()]] = (None, ())
+        marks, working, listeners = self.rooms.marks, self.rooms.engine.state.working, self._listeners
+        told, delay_ns = self._told, self.loop.delay_ns
         for i, tick in enumerate(ticks):
             token = tick.instrument_token
             if told and told[0].ts_ns <= tick.ts_ns - delay_ns:
                 self.event(_root(epoch, numbers[i], tick.ts_ns, tick))
                 continue
             marks[token] = tick
-            add, hooks = self._listeners.get(token, nobody)
-            made = add(tick) if add is not None else ()
-            if made:
-                self._spoken(_root(epoch, numbers[i], tick.ts_ns, tick), 1, made)
-                continue
             signals: Outputs = ()
-            for lane, on_tick in hooks:
-                try:
-                    if yielded := [*(on_tick(tick) or ())]:
-                        signals = [*signals, *lane.sent(yielded)]
-                except Exception as error:  # noqa: BLE001  # an author's code halts that strategy alone
-                    signals = [*signals, *lane.halt(error)]
+            if token in listeners:
+                add, hooks = listeners[token]
+                if add is not None and (made := add(tick)):
+                    self._spoken(_root(epoch, numbers[i], tick.ts_ns, tick), 1, made)
+                    continue
+                for lane, on_tick in hooks:
+                    try:
+                        if yielded := [*(on_tick(tick) or ())]:
+                            signals = [*signals, *lane.sent(yielded)]
+                    except Exception as error:  # noqa: BLE001  # an author's code halts that strategy alone
+                        signals = [*signals, *lane.halt(error)]
             if signals:
                 self._spoken(_root(epoch, numbers[i], tick.ts_ns, tick), 2, signals)
-            elif token in engine.state.working:
+            elif token in working:
                 self._spoken(_root(epoch, numbers[i], tick.ts_ns, tick), 3, ())
 
     def _spoken(self, root: Event, rank: int, outputs: Outputs) -> None:

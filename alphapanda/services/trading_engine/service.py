@@ -140,7 +140,8 @@ class TradingEngine(Lane):
         working = self.state.working
         ended = [order for orders in working.values() for order in orders if which(order)]
         kept = {token: [order for order in orders if not which(order)] for token, orders in working.items()}
-        self.state.working = {token: orders for token, orders in kept.items() if orders}
+        working.clear()  # in place: the host looks at this table
+        working.update((token, orders) for token, orders in kept.items() if orders)
         return [(order.lane, _ended(order, OrderCancelled, reason)) for order in ended]
 
 
