@@ -26,6 +26,7 @@ from alphapanda.reference.profiles import MarketProfile
 from alphapanda.services.market_feed.columns import ColumnDoor, Placed
 
 SEGMENT_ROWS = 131_072
+_BATCH_ROWS = 32_768  # rows that are events at one time
 _INTEGERS = ("ts_ns", "instrument_token", "last_quantity", "volume", "bid_quantity", "ask_quantity", "exchange_ts_ns")
 
 
@@ -94,10 +95,11 @@ class TapeWriter:
 
     def rows(self, frame: pl.DataFrame, duplicates: int = 0) -> None:
         """Rows as they came: `ts_ns` is the source's time, the other columns those of the tape."""
-        if frame.height:
+        for part in frame.iter_slices(_BATCH_ROWS):
             types = {name: pl.Int64 if name in _INTEGERS else pl.Float64 for name in self.columns}
-            frame = frame.select(pl.col(name).cast(types[name]) for name in self.columns)
-            self._put(self.door.rows(frame["ts_ns"].to_numpy(), duplicates), frame)
+            typed = part.select(pl.col(name).cast(types[name]) for name in self.columns)
+            self._put(self.door.rows(typed["ts_ns"].to_numpy()), typed)
+        self.door.counters.duplicates += duplicates
 
     def take(self, source_ts_ns: int, data: Payload) -> None:
         """One event that is no tick."""
