@@ -50,13 +50,13 @@ class ModelLane:
     def _theirs(self, event: Event) -> Any:
         return self.model.Event(event.pos, event.ts_ns, event.data.kind, event.data.data)  # type: ignore[attr-defined]
 
-    def wants(self, event: Event) -> bool:
-        return bool(self.room.wants(self._theirs(event)))
+    def taker(self, event: Event) -> Any:
+        return self._handle if self.room.wants(self._theirs(event)) else None
 
     def decides_on(self, event: Event) -> bool:
         return event.data.kind not in self.room.notes  # type: ignore[attr-defined]
 
-    def handle(self, event: Event) -> Any:
+    def _handle(self, event: Event) -> Any:
         return [(lane, kind_class(kind)(data)) for kind, lane, data in self.room.handle(self._theirs(event))]
 
 

@@ -1,12 +1,11 @@
 """A run's folder: one Parquet file for each output topic, a digest for each, and the manifest.
 
-Events are encoded once, to their wire lines. A worker thread hashes the lines and turns the same lines into columns, so
-what is digested is what is stored. The folder is written under a temporary name, synced, and renamed: a run exists whole
+Events are encoded once, to their wire lines, many at a time. A worker thread does it, hashes the lines, and turns the same
+lines into columns, so what is digested is what is stored. The folder is written under a temporary name, synced, and renamed: a run exists whole
 or not at all.
 """
 
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -19,13 +18,13 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from alphapanda.contracts.codec import encode, wire_name
+from alphapanda.contracts.codec import encode_all, wire_name
 from alphapanda.contracts.errors import AlphaPandaError
-from alphapanda.contracts.events import Event, OrderFill, Payload
+from alphapanda.contracts.events import Event, ExecMode, OrderFill, Payload
 from alphapanda.contracts.instruments import Instrument
-from alphapanda.pipeline import COPIES, OUTPUT_TOPICS, STAGES, TOPIC_OF
+from alphapanda.pipeline import COPIES, FILLED, OUTPUT_TOPICS, STAGES, TOPIC_OF
 
-LINES_A_BATCH = 5_000
+EVENTS_A_BATCH = 5_000
 ROWS_A_PART = 250_000
 _DTYPES: dict[Any, pl.DataType] = {int: pl.Int64(), float: pl.Float64(), str: pl.String(), bool: pl.Boolean()}
 _POS = ("epoch", "number", "stage", "lane", "n")
@@ -64,9 +63,9 @@ class TopicColumns:
             "id": pl.String(),
         }  # fmt: skip
 
-    def frame(self, lines: list[bytes]) -> pl.DataFrame:
-        """The lines as columns."""
-        read = pl.read_ndjson(io.BytesIO(b"\n".join(lines)), schema=self.wire) if lines else pl.DataFrame(schema=self.wire)
+    def frame(self, lines: bytes) -> pl.DataFrame:
+        """The lines, each with its newline, as columns."""
+        read = pl.read_ndjson(lines, schema=self.wire) if lines else pl.DataFrame(schema=self.wire)
         pos = pl.col("id").str.split_exact("-", 4).struct.rename_fields(list(_POS)).alias("pos")
         frame = read.with_columns(pos).unnest("pos", "data")
         times = [
@@ -78,35 +77,43 @@ class TopicColumns:
 
 
 class TopicFile:
-    """One topic on its way to disk: lines in hand, a digest so far, parts written."""
+    """One topic on its way to disk: events in hand, a digest so far, parts written."""
 
     def __init__(self, folder: Path, topic: str, columns: TopicColumns, worker: ThreadPoolExecutor) -> None:
         self.path, self.columns, self.worker = folder / f"{topic}.parquet", columns, worker
         self.sha, self.parts = hashlib.sha256(), list[Path]()
-        self.lines: list[bytes] = []
+        self.copies: dict[ExecMode, TopicFile] = {}
+        self.events: list[Event] = []
         self._frames: list[pl.DataFrame] = []  # the worker's
         self._pending: Future[None] | None = None
 
-    def add(self, line: bytes) -> None:
-        """Take one wire line."""
-        self.lines.append(line)
-        if len(self.lines) >= LINES_A_BATCH:
+    def add(self, event: Event) -> None:
+        """Take one event."""
+        self.events.append(event)
+        if len(self.events) >= EVENTS_A_BATCH:
             self.flush()
 
     def flush(self) -> None:
-        """Hand the lines to the worker; waits for the part before, so at most two are in memory."""
-        self._pending_done()
-        lines, self.lines = self.lines, []
-        self._pending = self.worker.submit(self._take, lines)
+        """Hand the events to the worker; waits for those before, so at most two batches are in memory."""
+        self.pending_done()
+        events, self.events = self.events, []
+        self._pending = self.worker.submit(self._take, events)
 
-    def _pending_done(self) -> None:
+    def pending_done(self) -> None:
+        """Wait for the worker."""
         if self._pending is not None:
             self._pending.result()
 
-    def _take(self, lines: list[bytes]) -> None:
-        if lines:
-            self.sha.update(b"\n".join(lines) + b"\n")
-        self._frames.append(self.columns.frame(lines))
+    def _take(self, events: list[Event]) -> None:
+        lines = encode_all(events) if events else []
+        self._store(lines)
+        for mode, copy in self.copies.items():
+            copy._store([line for line, event in zip(lines, events, strict=True) if event.data.exec_mode is mode])  # type: ignore[attr-defined]  # fills
+
+    def _store(self, lines: list[str]) -> None:
+        text = "".join(f"{line}\n" for line in lines).encode()
+        self.sha.update(text)
+        self._frames.append(self.columns.frame(text))
         if sum(frame.height for frame in self._frames) >= ROWS_A_PART:
             self._write_part()
 
@@ -118,7 +125,6 @@ class TopicFile:
 
     def close(self) -> str:
         """Write what is left as one file; returns the digest."""
-        self._pending_done()
         if self._frames:
             self._write_part()
         if len(self.parts) == 1:
@@ -147,6 +153,7 @@ class RunFolder:
         self.topics = {topic: TopicFile(self.folder, topic, TopicColumns(made[topic], feature_names), self._worker)
                        for topic in OUTPUT_TOPICS}  # fmt: skip
         self.counts: dict[type[Payload], int] = dict.fromkeys((cls for stage in STAGES for cls in stage.writes), 0)
+        self.topics[FILLED].copies = {mode: self.topics[topic] for mode, topic in COPIES.items()}
         self._add = {cls: self.topics[TOPIC_OF[cls]].add for stage in STAGES for cls in stage.writes}
 
     def __enter__(self) -> "RunFolder":
@@ -159,16 +166,16 @@ class RunFolder:
     def write(self, events: list[Event]) -> None:
         """Take events in `pos` order."""
         for event in events:
-            line, cls = encode(event), type(event.data)
-            self._add[cls](line)
+            cls = type(event.data)
+            self._add[cls](event)
             self.counts[cls] += 1
-            if cls is OrderFill:
-                self.topics[COPIES[event.data.exec_mode]].add(line)  # type: ignore[attr-defined]  # an OrderFill
 
     def close(self) -> dict[str, str]:
         """Finish every topic's file; returns the digest of each topic."""
         for file in self.topics.values():
             file.flush()
+        for file in self.topics.values():
+            file.pending_done()
         return {topic: file.close() for topic, file in self.topics.items()}
 
     def publish(self, run_id: str, manifest: dict[str, Any], instruments: list[Instrument]) -> Path:

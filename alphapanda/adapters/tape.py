@@ -19,6 +19,7 @@ import polars as pl
 from alphapanda.contracts.errors import TapeError
 from alphapanda.contracts.events import DOOR_EVENTS, Beat, Event, MarketTick, Payload, SessionOpen, pos_text
 from alphapanda.contracts.instruments import Instrument
+from alphapanda.core.stretches import Beats, Controls, Stretch, Ticks
 from alphapanda.pipeline import BROKER, CLOCK, COMMANDS, TICKS
 from alphapanda.reference.profiles import MarketProfile
 
@@ -29,31 +30,6 @@ OTHERS = (CLOCK, BROKER, COMMANDS)
 _TYPES: dict[str, type[Payload]] = {cls.__name__: cls for cls in DOOR_EVENTS}
 _SHIFT = 1 << 48
 """A seq as one integer: epoch * _SHIFT + number."""
-
-
-class Ticks(NamedTuple):
-    """Ticks with nothing between them."""
-
-    epoch: int
-    numbers: list[int]
-    ticks: list[MarketTick]
-
-
-class Beats(NamedTuple):
-    """Beats with nothing between them."""
-
-    epoch: int
-    numbers: list[int]
-    ts_ns: list[int]
-
-
-class Controls(NamedTuple):
-    """Any other door events."""
-
-    events: list[Event]
-
-
-Run = Ticks | Beats | Controls
 
 
 class _Others(NamedTuple):
@@ -69,7 +45,7 @@ class _Others(NamedTuple):
         pos = (epoch, number, 0, 0, 0)
         return Event(pos, pos_text(pos), self.ts_ns[i], None, msgspec.json.decode(self.data[i], type=_TYPES[self.types[i]]))
 
-    def runs(self, start: int, end: int) -> Iterator[Run]:
+    def runs(self, start: int, end: int) -> Iterator[Stretch]:
         while start < end:
             beat, stop = self.types[start] == "Beat", start + 1
             while stop < end and (self.types[stop] == "Beat") == beat:
@@ -125,7 +101,7 @@ class Tape:
         (first, last) = self.manifest["seq"]
         return (first[0], first[1]), (last[0], last[1] + 1)
 
-    def runs(self, start: Seq | None = None, end: Seq | None = None, batch_rows: int = 16_384) -> Iterator[Run]:
+    def runs(self, start: Seq | None = None, end: Seq | None = None, batch_rows: int = 16_384) -> Iterator[Stretch]:
         """Everything in [start, end) in seq order; each run is of one kind, and of at most `batch_rows` ticks."""
         first, last = self.seqs
         low, high = _key(start or first), _key(end or last)
@@ -143,8 +119,8 @@ class Tape:
                     done = until
             yield from others.runs(done, len(others.ts_ns))
 
-    def _merged(self, frame: pl.DataFrame, keys: Any, others: _Others, done: int, until: int) -> Iterator[Run]:
-        ticks, numbers = _ticks(frame), (keys % _SHIFT).tolist()
+    def _merged(self, frame: pl.DataFrame, keys: Any, others: _Others, done: int, until: int) -> Iterator[Stretch]:
+        (tokens, ticks), numbers = _ticks(frame), (keys % _SHIFT).tolist()
         at = 0
         if done < until:
             cuts = np.searchsorted(keys, others.keys[done:until])
@@ -153,11 +129,11 @@ class Tape:
             for first, stop in pairwise(bounds):
                 cut = int(cuts[first])
                 if cut > at:
-                    yield Ticks(int(keys[at]) // _SHIFT, numbers[at:cut], ticks[at:cut])
+                    yield Ticks(int(keys[at]) // _SHIFT, numbers[at:cut], tokens[at:cut], ticks[at:cut])
                     at = cut
                 yield from others.runs(done + first, done + stop)
         if at < len(ticks):
-            yield Ticks(int(keys[at]) // _SHIFT, numbers[at:] if at else numbers, ticks[at:] if at else ticks)
+            yield Ticks(int(keys[at]) // _SHIFT, numbers[at:], tokens[at:], ticks[at:])
 
     def events(self, start: Seq | None = None, end: Seq | None = None) -> Iterator[Event]:
         """The same, one event at a time: the plain form."""
@@ -208,12 +184,11 @@ class Tape:
         return _Others(keys[a:b], frame["ts_ns"].to_list(), frame["type"].to_list(), frame["data"].to_list())
 
 
-def _ticks(frame: pl.DataFrame) -> list[MarketTick]:
-    """Rows as tick objects: the hot path of a replay's reading."""
-    columns = [
-        _values(frame[name]) if name in frame.columns else repeat(None, frame.height) for name in TICK_FIELDS
-    ]  # fmt: skip
-    return list(map(MarketTick, *columns))
+def _ticks(frame: pl.DataFrame) -> tuple[list[int], list[MarketTick]]:
+    """Rows as tokens and tick objects: the hot path of a replay's reading."""
+    columns = {name: _values(frame[name]) for name in TICK_FIELDS if name in frame.columns}
+    values = [columns.get(name) or repeat(None, frame.height) for name in TICK_FIELDS]
+    return columns["instrument_token"], list(map(MarketTick, *values))
 
 
 def _values(series: pl.Series) -> list[Any]:

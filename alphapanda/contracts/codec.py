@@ -5,7 +5,7 @@ stage made, `cause`. Times are RFC 3339 with nine decimals and `Z`. The bytes ar
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,6 +29,7 @@ NS = 1_000_000_000
 ENVELOPE = ("type", "ts", "key", "source", "version", "data", "id")
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _to_json = msgspec.json.Encoder().encode
+_to_json_lines = msgspec.json.Encoder().encode_lines
 _TYPES = {cls.__name__: cls for cls in EVENTS}
 
 
@@ -94,61 +95,49 @@ def _key_rule(cls: type[Payload]) -> Callable[[Any], str]:
 _KEYS = {cls: _key_rule(cls) for cls in EVENTS}
 
 
-def _data_encoder(cls: type[Payload]) -> Callable[[Any], bytes]:
-    """How the payload becomes JSON: straight from the struct, or by renamed fields where it has times."""
-    fields = cls.__struct_fields__
-    if not any(name.endswith("_ns") for name in fields):
-        return _to_json
-    if cls is MarketTick:
-        return _encode_tick
-    plan = [(name, wire_name(name), name.endswith("_ns")) for name in fields]
+def _wire_data(cls: type[Payload]) -> Callable[[Any], Any]:
+    """What makes a payload into what is encoded: itself, or with times a struct with the wire's names."""
+    skipped = 1 if cls is MarketTick else 0  # a tick's `ts_ns` stands in the envelope alone
+    fields = cls.__struct_fields__[skipped:]
+    times = [i for i, name in enumerate(fields) if name.endswith("_ns")]
+    if not times:
+        return lambda data: data
+    made = msgspec.defstruct(cls.__name__, [(wire_name(name), Any) for name in fields], gc=False)
 
-    def encode(data: Any) -> bytes:
-        values = {}
-        for name, wire, is_time in plan:
-            value = getattr(data, name)
-            values[wire] = rfc3339(value) if is_time else value
-        return _to_json(values)
+    def renamed(data: Any) -> Any:
+        values = list(msgspec.structs.astuple(data)[skipped:])
+        for i in times:
+            if values[i] is not None:
+                values[i] = rfc3339(values[i])
+        return made(*values)
 
-    return encode
-
-
-class _WireTick(msgspec.Struct, gc=False):
-    instrument_token: int
-    last_price: float
-    last_quantity: int | None
-    volume: int | None
-    bid: float | None
-    ask: float | None
-    bid_quantity: int | None
-    ask_quantity: int | None
-    exchange_ts: str | None
+    return renamed
 
 
-def _encode_tick(tick: MarketTick) -> bytes:
-    exchange_ts = None if tick.exchange_ts_ns is None else rfc3339(tick.exchange_ts_ns)
-    return _to_json(
-        _WireTick(
-            tick.instrument_token, tick.last_price, tick.last_quantity, tick.volume, tick.bid, tick.ask,
-            tick.bid_quantity, tick.ask_quantity, exchange_ts,
-        )
-    )  # fmt: skip
-
-
-_DATA = {cls: _data_encoder(cls) for cls in EVENTS}
+_WIRE = {cls: _wire_data(cls) for cls in EVENTS}
 _HEADS = {cls: f'{{"type":"{cls.__name__}","ts":"' for cls in EVENTS}
 _MIDDLES = {cls: f',"source":"{SOURCES[cls]}","version":{VERSION},"data":' for cls in EVENTS}
 
 
 def encode(event: Event) -> bytes:
     """The wire line of `event`, without a newline."""
-    _, event_id, ts_ns, cause, data = event
+    data = event.data
+    return _line(event, data, _to_json(_WIRE[type(data)](data)).decode()).encode()
+
+
+def encode_all(events: Sequence[Event]) -> list[str]:
+    """The wire lines of many events as text: `encode` of each, for a third of its price."""
+    payloads = [event.data for event in events]
+    bodies = _to_json_lines([_WIRE[type(data)](data) for data in payloads]).decode().split("\n")
+    return [_line(event, data, body) for event, data, body in zip(events, payloads, bodies, strict=False)]
+
+
+def _line(event: Event, data: Payload, body: str) -> str:
     cls = type(data)
-    body = _DATA[cls](data)
-    if cause is not None:
-        body = b'%b,"cause":"%b"}' % (body[:-1], cause.encode())
-    head = f'{_HEADS[cls]}{rfc3339(ts_ns)}","key":{_quoted(_KEYS[cls](data))}{_MIDDLES[cls]}'.encode()
-    return b'%b%b,"id":"%b"}' % (head, body, event_id.encode())
+    head = f'{_HEADS[cls]}{rfc3339(event.ts_ns)}","key":{_quoted(_KEYS[cls](data))}{_MIDDLES[cls]}'
+    if event.cause is None:
+        return f'{head}{body},"id":"{event.id}"}}'
+    return f'{head}{body[:-1]},"cause":"{event.cause}"}},"id":"{event.id}"}}'
 
 
 @functools.lru_cache(maxsize=4096)

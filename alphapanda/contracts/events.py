@@ -8,8 +8,6 @@ nanoseconds UTC and end in `_ns`, money is in units of 1e-8 of the instrument's 
 """
 
 from enum import StrEnum
-from typing import NamedTuple
-
 import msgspec
 
 Pos = tuple[int, int, int, int, int]
@@ -23,7 +21,7 @@ class Payload(msgspec.Struct, frozen=True, gc=False):
     """Base of every payload."""
 
 
-class Event(NamedTuple):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One event: where it stands, when its root passed the door, what caused it, what it says."""
 
     pos: Pos

@@ -10,7 +10,7 @@ machine without I/O. The order of calls is fixed:
 """
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Protocol
 
 from alphapanda.contracts.errors import ContractError
@@ -18,6 +18,8 @@ from alphapanda.contracts.events import Event, Payload, Pos
 
 NOT_HEARD: Pos = (0, 0, 0, 0, 0)
 Outputs = Iterable[tuple[int, Payload]]
+"""(lane, payload) of each output."""
+Taker = Callable[[Event], Outputs]
 
 
 class LaneProtocol(Protocol):
@@ -25,16 +27,12 @@ class LaneProtocol(Protocol):
 
     heard: Pos  # the last feedback taken; state, so that a restart knows it
 
-    def wants(self, event: Event, /) -> bool:
-        """Whether `handle` would do anything; must not depend on state."""
+    def taker(self, event: Event, /) -> "Taker | None":
+        """What takes the event and gives its outputs; None where nothing would be done. Must not depend on state."""
         ...
 
     def decides_on(self, event: Event, /) -> bool:
         """Whether feedback must be heard first (False for what is only noted)."""
-        ...
-
-    def handle(self, event: Event, /) -> Outputs:
-        """Take the event; give (lane, payload) for each output."""
         ...
 
 
@@ -53,9 +51,10 @@ class Lane:
         self._methods = {cls: getattr(self, name) for cls, name in self.table.items()}
         self._takes_all = type(self).concerns is Lane.concerns
 
-    def wants(self, event: Event) -> bool:
-        """Whether this lane takes events of this type; narrower lanes override `concerns`."""
-        return type(event.data) in self._methods and (self._takes_all or self.concerns(event.data))
+    def taker(self, event: Event) -> Taker | None:
+        """The method for events of this type; narrower lanes override `concerns`."""
+        method = self._methods.get(type(event.data))
+        return method if method is None or self._takes_all or self.concerns(event.data) else None
 
     def concerns(self, data: Any) -> bool:
         """Whether an event of a type in the table is for this lane."""
@@ -66,11 +65,11 @@ class Lane:
         return type(event.data) not in self.notes
 
     def handle(self, event: Event) -> Outputs:
-        """Dispatch by type. Raises ContractError for a type that is not in the table."""
-        method = self._methods.get(type(event.data))
+        """Dispatch by type. Raises ContractError for what this lane does not take."""
+        method = self.taker(event)
         if method is None:
             raise ContractError(f"{type(self).__name__} does not take {type(event.data).__name__} ({event.id})")
-        return method(event) or ()
+        return method(event)
 
     def snapshot(self) -> Any:
         """All state, copied: later events do not change it."""
@@ -84,21 +83,24 @@ class Lane:
 class Outbox:
     """Outputs of one seq in one stage: gives each its `pos`, `id`, `ts` and cause."""
 
-    __slots__ = ("_counts", "_prefix", "_seq", "_ts_ns", "events")
+    __slots__ = ("_counts", "_epoch", "_number", "_prefix", "_rank", "_ts_ns", "events")
 
-    def __init__(self, root_pos: Pos, ts_ns: int, rank: int) -> None:
-        epoch, number = root_pos[:2]
-        self._seq, self._ts_ns, self._prefix = (epoch, number, rank), ts_ns, f"{epoch}-{number}-{rank}-"
+    def __init__(self, root: Event, rank: int) -> None:
+        """`root` is the event that the seq is of, or any other of its events."""
+        self._epoch, self._number, _, _, _ = root.pos
+        self._rank, self._ts_ns = rank, root.ts_ns
+        self._prefix = f"{self._epoch}-{self._number}-{rank}-"
         self._counts: dict[int, int] = {}
         self.events: list[Event] = []
 
     def put(self, cause: Event, outputs: Outputs) -> None:
         """Stamp what one call of a lane gave."""
+        counts = self._counts
         for lane, data in outputs:
-            n = self._counts.get(lane, 0)
-            self._counts[lane] = n + 1
-            event_id = f"{self._prefix}{lane}-{n}"  # as pos_text would write it
-            self.events.append(Event((*self._seq, lane, n), event_id, self._ts_ns, cause.id, data))
+            n = counts.get(lane, 0)
+            counts[lane] = n + 1
+            pos = (self._epoch, self._number, self._rank, lane, n)
+            self.events.append(Event(pos, f"{self._prefix}{lane}-{n}", self._ts_ns, cause.id, data))  # id as pos_text has it
 
     def in_order(self) -> list[Event]:
         """The outputs, sorted by `pos`."""
@@ -116,19 +118,21 @@ def run_seq(
 ) -> list[Event]:
     """All that one room does for one seq.
 
-    `inputs` are the seq's events this room reads, in `pos` order; `feedback` is in `pos` order too, so its times never
-    fall, and holds at least what some lane has not heard. `due_ts_ns` is the root's time less the feedback delay.
-    Returns the outputs in `pos` order.
+    `inputs` are the seq's events this room reads, in `pos` order, less those that no lane takes; `feedback` is in `pos`
+    order too, so its times never fall, and holds at least what some lane has not heard. `due_ts_ns` is the root's time
+    less the feedback delay. Returns the outputs in `pos` order.
     """
-    root = inputs[0]
-    outbox = Outbox(root.pos, root.ts_ns, rank)
+    outbox = Outbox(inputs[0], rank)
+    due = bool(feedback) and feedback[0].ts_ns <= due_ts_ns
     for event in inputs:
         for lane in lanes:
-            if not lane.wants(event):
+            take = lane.taker(event)
+            if take is None:
                 continue
-            if feedback and lane.decides_on(event):
+            if due and lane.decides_on(event):
                 _hear(lane, feedback, due_ts_ns, outbox)
-            outbox.put(event, lane.handle(event))
+            if outputs := take(event):
+                outbox.put(event, outputs)
     return outbox.in_order()
 
 
@@ -136,11 +140,14 @@ def _hear(lane: LaneProtocol, feedback: Sequence[Event], due_ts_ns: int, outbox:
     for told in feedback:
         if told.ts_ns > due_ts_ns:
             return
-        if told.pos > lane.heard and lane.wants(told):
+        if told.pos > lane.heard and (take := lane.taker(told)) is not None:
             lane.heard = told.pos
-            outbox.put(told, lane.handle(told))
+            outbox.put(told, take(told))
 
 
 def still_unheard(event: Event, lanes: Sequence[LaneProtocol]) -> bool:
     """Whether some lane is still to hear this feedback."""
-    return any(event.pos > lane.heard and lane.wants(event) for lane in lanes)
+    for lane in lanes:  # in a loop of its own: `any` would cost more than the question
+        if event.pos > lane.heard and lane.taker(event) is not None:
+            return True
+    return False

@@ -1,15 +1,18 @@
 """The replay host: a tape through the whole pipeline, in one process.
 
-`Replay.step` is the specification: every seq goes through every stage before the next seq begins. `Replay.ticks` and
+`Loop.step` is the specification: every seq goes through every stage before the next seq begins. `Replay.ticks` and
 `Replay.beats` are its short cuts for events that nobody says anything about; a test holds them to the same bytes.
 """
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
-from alphapanda.contracts.events import Beat, Event, MarketTick, Payload, StrategyHalted, pos_text
+from alphapanda.contracts.events import Beat, Event, MarketTick, Payload, pos_text
 from alphapanda.core.handler import LaneProtocol, Outbox, Outputs, run_seq, still_unheard
+from alphapanda.core.stretches import Ticks
 from alphapanda.pipeline import FEEDBACK, STAGES, TOPIC_OF, Stage
 from alphapanda.services.feature_engine.service import InstrumentLane
 from alphapanda.services.portfolio_manager.service import PortfolioManager
@@ -18,9 +21,10 @@ from alphapanda.services.strategy_runner.service import StrategyLane
 from alphapanda.services.trading_engine.service import TradingEngine
 
 NS_PER_MS = 1_000_000
-Hook = tuple[StrategyLane, Callable[[MarketTick], Any]]
 QUIET_ON_TICKS = frozenset({3, 5})
 """Risk and portfolio take ticks as marks alone, and the marks are shared: the host has noted the tick already."""
+QUIET_WITHOUT_ORDERS = QUIET_ON_TICKS | {4}
+"""So does the engine, for an instrument without working orders."""
 
 
 class Loop:
@@ -35,35 +39,39 @@ class Loop:
         def types_in(names: Iterable[str]) -> frozenset[Any]:
             return frozenset(cls for cls, topic in topics.items() if topic in frozenset(names))
 
-        self.rooms = [(stage, lanes, types_in(stage.reads), deque[Event]()) for stage, lanes in rooms]
+        self.rooms = [(stage.rank, lanes, types_in(stage.reads), deque[Event]()) for stage, lanes in rooms]
+        self._from = [self.rooms[first:] for first in range(len(self.rooms))]
         self.delay_ns, self._feedback = feedback_delay_ns, types_in(feedback)
+        self._hearing = [room for room, (stage, _) in zip(self.rooms, rooms, strict=True) if stage.hears]
 
     def step(self, root: Event) -> list[Event]:
         """One seq through all stages. Returns what they made, in `pos` order."""
-        return self.go_on(root, [root], 0)
+        return self.go_on(root, [], 0)
 
-    def go_on(self, root: Event, events: list[Event], first: int, quiet: frozenset[int] = frozenset()) -> list[Event]:
-        """The same from the room at index `first` on, `events` holding the root and what the rooms before it made.
+    def go_on(self, root: Event, made: list[Event], first: int, quiet: frozenset[int] = frozenset()) -> list[Event]:
+        """The same from the room at index `first` on, `made` being what the rooms before it made.
 
-        Stages whose rank is in `quiet` do nothing with this root alone, and are passed over where they have no more.
+        Stages whose rank is in `quiet` do nothing with this root, and are not handed it.
         """
         due_ts_ns = root.ts_ns - self.delay_ns
-        for stage, lanes, reads, unheard in self.rooms[first:]:
-            inputs = [event for event in events if event is root or type(event.data) in reads]
-            if len(inputs) == 1 and stage.rank in quiet:
+        for rank, lanes, reads, unheard in self._from[first]:
+            inputs = [event for event in made if type(event.data) in reads]
+            if rank not in quiet:
+                inputs.insert(0, root)
+            elif not inputs:
                 continue
-            events += run_seq(stage.rank, lanes, inputs, unheard, due_ts_ns)
-            while unheard and not still_unheard(unheard[0], lanes):
+            made += run_seq(rank, lanes, inputs, unheard, due_ts_ns)
+            while unheard and unheard[0].ts_ns <= due_ts_ns and not still_unheard(unheard[0], lanes):
                 unheard.popleft()
-        made = events[1:]
-        if told := [event for event in made if type(event.data) in self._feedback]:
-            self._tell(told)
+        for event in made:
+            if type(event.data) in self._feedback:
+                self._tell(event)
         return made
 
-    def _tell(self, told: list[Event]) -> None:
-        for stage, lanes, _, unheard in self.rooms:
-            if stage.hears:
-                unheard.extend(event for event in told if still_unheard(event, lanes))
+    def _tell(self, event: Event) -> None:
+        for _, lanes, _, unheard in self._hearing:
+            if still_unheard(event, lanes):
+                unheard.append(event)
 
 
 class Rooms:
@@ -85,33 +93,26 @@ class Rooms:
 
 
 class Replay:
-    """The loop with its short cuts. `emit` is called with the outputs of each seq that has any, in `pos` order."""
+    """The loop with its short cuts. `emit` is called with the outputs of each seq that has any, in `pos` order.
+
+    Strategies hear nothing of later stages but feedback, and that is late by rule. So for a stretch of ticks in which
+    none falls due they are called first, one strategy after the other; then the later stages take up what they said,
+    and the working orders, tick by tick.
+    """
 
     def __init__(self, rooms: Rooms, feedback_delay_ms: int, emit: Callable[[list[Event]], None]) -> None:
         self.rooms, self.emit = rooms, emit
         self.loop = Loop(rooms.by_stage(), feedback_delay_ms * NS_PER_MS)
         self._timed = any(lane.state.timed for lane in rooms.instruments)
+        self._bars = {lane.lane: lane.add for lane in rooms.instruments}
+        self._features_on_ticks = any(lane.speaks_on_ticks for lane in rooms.instruments)
+        self._hearing = any(lane.hears for lane in rooms.strategies)
         self._told = self.loop.rooms[1][3]  # feedback that strategies are still to hear
-        self._listeners: dict[int, tuple[Callable[[MarketTick], Outputs] | None, tuple[Hook, ...]]] = {}
-        self._listen()
-
-    def _listen(self) -> None:
-        """For each instrument: who computes features of its ticks, and which strategies are called with them."""
-        hooks: dict[int, list[Hook]] = {}
-        for lane in self.rooms.strategies:
-            hook = lane.on_tick
-            for token in lane.instruments if hook is not None else ():
-                hooks.setdefault(token, []).append((lane, hook))
-        add = {lane.lane: lane.add for lane in self.rooms.instruments}
-        self._listeners.clear()  # the loop holds on to this table
-        self._listeners.update((token, (add.get(token), tuple(hooks.get(token, ())))) for token in {*hooks, *add})
 
     def event(self, root: Event) -> None:
         """Any event, by the specification."""
         if made := self.loop.step(root):
             self.emit(made)
-            if any(type(one.data) is StrategyHalted for one in made):
-                self._listen()
 
     def beats(self, epoch: int, numbers: list[int], times_ns: list[int]) -> None:
         """Beats; without bars to close, only those at which the portfolio speaks."""
@@ -120,41 +121,83 @@ class Replay:
             if self._timed or ts_ns >= portfolio.next_snapshot_ns:
                 self.event(_root(epoch, number, ts_ns, Beat()))
 
-    def ticks(self, epoch: int, numbers: list[int], ticks: list[MarketTick]) -> None:
-        """Ticks: note the mark, call who listens, and go on by the specification only where someone spoke."""
-        marks, working, listeners = self.rooms.marks, self.rooms.engine.state.working, self._listeners
-        told, delay_ns = self._told, self.loop.delay_ns
-        for i, tick in enumerate(ticks):
-            token = tick.instrument_token
-            if told and told[0].ts_ns <= tick.ts_ns - delay_ns:
-                self.event(_root(epoch, numbers[i], tick.ts_ns, tick))
-                continue
-            marks[token] = tick
-            signals: Outputs = ()
-            if token in listeners:
-                add, hooks = listeners[token]
-                if add is not None and (made := add(tick)):
-                    self._spoken(_root(epoch, numbers[i], tick.ts_ns, tick), 1, made)
-                    continue
-                for lane, on_tick in hooks:
-                    try:
-                        if yielded := [*(on_tick(tick) or ())]:
-                            signals = [*signals, *lane.sent(yielded)]
-                    except Exception as error:  # noqa: BLE001  # an author's code halts that strategy alone
-                        signals = [*signals, *lane.halt(error)]
-            if signals:
-                self._spoken(_root(epoch, numbers[i], tick.ts_ns, tick), 2, signals)
-            elif token in working:
-                self._spoken(_root(epoch, numbers[i], tick.ts_ns, tick), 3, ())
+    def ticks(self, run: Ticks) -> None:
+        """Ticks with nothing between them."""
+        at, count = 0, len(run.ticks)
+        while at < count:
+            until = self._quiet_until(run.ticks, at)
+            if until == at:
+                self.event(_root(run.epoch, run.numbers[at], run.ticks[at].ts_ns, run.ticks[at]))
+                until = at + 1
+            else:
+                whole = at == 0 and until == count
+                self._stretch(run if whole else Ticks(run.epoch, *(column[at:until] for column in run[1:])))
+            at = until
 
-    def _spoken(self, root: Event, rank: int, outputs: Outputs) -> None:
+    def _quiet_until(self, ticks: list[MarketTick], at: int) -> int:
+        """The end of the stretch from `at` on in which no feedback falls due to a strategy, and no feature."""
+        if self._features_on_ticks:
+            return at
+        if not self._hearing:
+            return len(ticks)
+        first_ns = min(self._told[0].ts_ns, ticks[at].ts_ns) if self._told else ticks[at].ts_ns
+        return bisect_left(ticks, first_ns + self.loop.delay_ns, lo=at, key=_ts_ns)
+
+    def _stretch(self, run: Ticks) -> None:
+        """Ticks in which strategies hear of nothing but ticks."""
+        _, numbers, tokens, ticks = run
+        if self._timed:
+            for token, tick in zip(tokens, ticks, strict=True):
+                if token in self._bars:
+                    self._bars[token](tick)
+        working, marks, noted = self.rooms.engine.state.working, self.rooms.marks, 0
+        for place, outputs in (*self._said(tokens, ticks), (len(ticks), ())):
+            at = noted
+            while working and at < place:
+                if tokens[at] in working:
+                    marks.update(zip(tokens[noted : at + 1], ticks[noted : at + 1], strict=True))
+                    noted = at + 1
+                    self._speak(run, at, 3, ())
+                at += 1
+            marks.update(zip(tokens[noted : place + 1], ticks[noted : place + 1], strict=True))
+            noted = place + 1
+            if outputs:
+                self._speak(run, place, 2, outputs)
+
+    def _said(self, tokens: list[int], ticks: list[MarketTick]) -> list[tuple[int, Outputs]]:
+        """What the strategies say in these ticks: (place, outputs of all lanes in order), by place."""
+        said: list[tuple[int, Outputs]] = []
+        for lane in self.rooms.strategies:
+            if not lane.takes_ticks:
+                continue
+            if len(lane.instruments) == len(self.rooms.risk.instruments):
+                said += lane.on_ticks(ticks)
+            else:
+                places = [place for place, token in enumerate(tokens) if token in lane.instruments]
+                mine = lane.on_ticks([ticks[place] for place in places])
+                said += [(places[i], outputs) for i, outputs in mine]
+        if len(self.rooms.strategies) == 1:
+            return said
+        said.sort(key=_place)  # lanes are in order already, and stay so
+        return [(place, [one for _, outputs in group for one in outputs]) for place, group in groupby(said, _place)]
+
+    def _speak(self, run: Ticks, at: int, rank: int, outputs: Outputs) -> None:
         """Finish a tick's seq from the stage after `outputs` on; with rank 3 the first three stages had nothing to say."""
-        outbox = Outbox(root.pos, root.ts_ns, rank)
+        tick = run.ticks[at]
+        root = _root(run.epoch, run.numbers[at], tick.ts_ns, tick)
+        outbox = Outbox(root, rank)
         outbox.put(root, outputs)
-        if made := self.loop.go_on(root, [root, *outbox.in_order()], rank, QUIET_ON_TICKS):
+        quiet = QUIET_ON_TICKS if run.tokens[at] in self.rooms.engine.state.working else QUIET_WITHOUT_ORDERS
+        if made := self.loop.go_on(root, outbox.in_order(), rank, quiet):
             self.emit(made)
-            if any(type(one.data) is StrategyHalted for one in made):
-                self._listen()
+
+
+def _place(item: tuple[int, Outputs]) -> int:
+    return item[0]
+
+
+def _ts_ns(tick: MarketTick) -> int:
+    return tick.ts_ns
 
 
 def _root(epoch: int, number: int, ts_ns: int, data: Payload) -> Event:

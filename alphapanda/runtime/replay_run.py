@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from alphapanda.adapters.run_folder import RunFolder, run_digest
-from alphapanda.adapters.tape import Beats, Seq, Tape, Ticks
+from alphapanda.adapters.tape import Seq, Tape
 from alphapanda.contracts import events as e
 from alphapanda.contracts.codec import parse_rfc3339
 from alphapanda.contracts.errors import ConfigurationError, TapeError
 from alphapanda.contracts.events import Event, FeedGap, Payload, RejectedSignal, pos_text
+from alphapanda.core.stretches import Beats, Ticks
 from alphapanda.runtime.container import AppContainer, StrategySpec, feature_names
 from alphapanda.runtime.replay import Replay, Rooms
 from alphapanda.runtime.settings import recorded
@@ -110,7 +111,7 @@ def drive(
     ticks, told, total = 0, 0, tape.manifest["ticks"]
     for run in tape.runs(start, end, batch_rows):
         if isinstance(run, Ticks):
-            replay.ticks(run.epoch, run.numbers, run.ticks)
+            replay.ticks(run)
             ticks += len(run.numbers)
             if progress is not None and ticks - told >= batch_rows:
                 told = ticks

@@ -20,9 +20,10 @@ import numpy as np
 import polars as pl
 
 import alphapanda as ap
-from alphapanda.adapters.tape import Tape, Ticks
+from alphapanda.adapters.tape import Tape
 from alphapanda.adapters.tape_writer import TapeWriter
 from alphapanda.contracts.instruments import Instrument
+from alphapanda.core.stretches import Ticks
 from alphapanda.reference.profiles import load_profile
 from alphapanda.services.strategy_runner.service import StrategyLane
 from strategies.ema_cross import EmaCross

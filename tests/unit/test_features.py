@@ -14,7 +14,7 @@ from tests.builders import OPEN_NS, S, root, session_open, tick
 
 def said(requests: list[FeatureRequest], *events: Event) -> list[Any]:
     lane = InstrumentLane(101, requests, 1)
-    return [data for event in (session_open(), *events) if lane.wants(event) for _, data in lane.handle(event)]
+    return [data for event in (session_open(), *events) if lane.taker(event) for _, data in lane.handle(event)]
 
 
 def bars(requests: list[FeatureRequest], *events: Event) -> list[tuple[int, int, float, float, float, float, int, int]]:

@@ -33,7 +33,7 @@ def lane(strategy: ap.Strategy) -> StrategyLane:
 
 
 def said(room: StrategyLane, *events: Event) -> list[Any]:
-    return [data for event in events if room.wants(event) for _, data in room.handle(event)]
+    return [data for event in events if room.taker(event) for _, data in room.handle(event)]
 
 
 def test_parameters_are_taken_by_name_and_converted_from_text() -> None:
@@ -54,7 +54,7 @@ def test_a_wrong_parameter_is_named(params: dict[str, Any], message: str) -> Non
 def test_a_strategy_is_handed_its_own_instruments_alone() -> None:
     """Ticks of BBB are not for it; nor are events it has no hook for."""
     room = lane(Sample(fast=1))
-    assert [room.wants(event) for event in (tick(1, 1.0), tick(2, 1.0, token=102), session_open())] == [True, False, False]
+    assert [room.taker(event) is not None for event in (tick(1, 1.0), tick(2, 1.0, token=102), session_open())] == [True, False, False]
 
 
 def test_a_strategy_that_raises_is_halted_at_the_authors_line() -> None:

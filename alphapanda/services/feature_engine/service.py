@@ -95,6 +95,11 @@ class InstrumentLane(Lane):
         """Ticks of this instrument, and all clock events."""
         return getattr(data, "instrument_token", self.lane) == self.lane
 
+    @property
+    def speaks_on_ticks(self) -> bool:
+        """Whether a tick can make it say something at once."""
+        return 0 in self.state.series
+
     def on_tick(self, event: Event) -> Outputs:
         """Take a tick; a value on ticks comes at once."""
         tick: MarketTick = event.data  # type: ignore[assignment]  # by the table

@@ -25,7 +25,7 @@ from alphapanda.contracts.events import (
 )  # fmt: skip
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.core.handler import Lane, Outputs
-from alphapanda.core.ledger import Book, opened, to_e8, value_e8
+from alphapanda.core.ledger import E8, ONE, Book, opened, to_e8, value_e8
 
 NS = 1_000_000_000
 BookKey = tuple[ExecMode, str]
@@ -103,12 +103,13 @@ class PortfolioManager(Lane):
 
     def _snapshot(self, mode: ExecMode, strategy_id: str, reason: str, books: list[Book]) -> PortfolioSnapshot:
         marks, gross_e8, net_e8, cost_e8 = self.state.marks, 0, 0, 0
+        multipliers_e8 = self._multipliers_e8
         for book in books:
             for token, position in book.positions.items():
-                if position.quantity:
-                    price_e8 = to_e8(marks[token].last_price)
-                    worth_e8 = value_e8(price_e8, position.quantity, self._multipliers_e8[token])
-                    gross_e8 += abs(worth_e8)
+                if quantity := position.quantity:
+                    price_e8, multiplier_e8 = round(marks[token].last_price * E8), multipliers_e8[token]
+                    worth_e8 = price_e8 * quantity if multiplier_e8 == ONE else value_e8(price_e8, quantity, multiplier_e8)
+                    gross_e8 += worth_e8 if worth_e8 > 0 else -worth_e8
                     net_e8 += worth_e8
                     cost_e8 += position.cost_e8
         cash_e8 = sum(book.cash_e8 for book in books)

@@ -1,7 +1,6 @@
 """What risk is told: the limits, and the facts of one decision."""
 
-from dataclasses import dataclass
-
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from alphapanda.contracts.events import MarketTick
@@ -23,8 +22,7 @@ class RiskLimits(BaseModel):
     require_session: bool = Field(True, description="refuse signals outside trading sessions")
 
 
-@dataclass(slots=True)
-class Intent:
+class Intent(msgspec.Struct):
     """A validated signal whose order has not come to its end: risk counts it until it hears of that."""
 
     token: int
@@ -32,8 +30,7 @@ class Intent:
     price_e8: int
 
 
-@dataclass(slots=True)
-class Proposal:
+class Proposal(msgspec.Struct, frozen=True, gc=False):
     """All that a check may look at; amounts are in 1e-8 of the currency."""
 
     ts_ns: int

@@ -70,6 +70,7 @@ class RiskManager(Lane):
         super().__init__(0, RiskState(books, {strategy_id: {} for strategy_id in books}, marks))
         self.limits, self.instruments = limits, instruments
         self._multipliers_e8 = {token: one.multiplier_e8 for token, one in instruments.items()}
+        self._limits_books = limits.max_gross_exposure is not None or limits.require_cash
         self.state.equity_at_open_e8 = {strategy_id: book.cash_e8 for strategy_id, book in books.items()}
 
     def on_tick(self, event: Event) -> Outputs:
@@ -122,7 +123,7 @@ class RiskManager(Lane):
             equity_e8 = 0
         quantity = _quantity(signal, instrument, price_e8, position, equity_e8)
         gross_e8, cash_e8 = 0, 0
-        if self.limits.max_gross_exposure is not None or self.limits.require_cash:
+        if self._limits_books and abs(position + quantity) > abs(position):  # nothing else is refused for these
             gross_e8, cash_e8 = self._after(book, intents, token, quantity, price_e8)
         return Proposal(
             ts_ns, instrument, mark, quantity, price_e8, signal.reference_price, position, state.killed,

@@ -6,8 +6,10 @@ that points at the author's line, and the others go on. What it yielded in the c
 """
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter, length_hint
 from pathlib import PurePath
 from typing import Any
 
@@ -25,7 +27,7 @@ from alphapanda.contracts.events import (
     TradingSignal,
 )  # fmt: skip
 from alphapanda.contracts.instruments import Instrument
-from alphapanda.core.handler import Lane, Outputs
+from alphapanda.core.handler import Lane, Outputs, Taker
 from alphapanda.services.feature_engine.models import Bars, FeatureRequest
 from alphapanda.services.strategy_runner.strategy import Strategy
 
@@ -64,9 +66,11 @@ class StrategyLane(Lane):
         }
         strategy.on_start()
 
-    def wants(self, event: Event) -> bool:
-        """Events with a hook, of its own instruments, intervals and orders."""
-        data: Any = event.data
+    def taker(self, event: Event) -> Taker | None:
+        """Takes events with a hook, of its own instruments, intervals and orders."""
+        return self.handle if self._wants(event.data) else None
+
+    def _wants(self, data: Any) -> bool:
         cls = type(data)
         if cls not in self._hooks or data.instrument_token not in self.instruments:
             return False
@@ -80,20 +84,46 @@ class StrategyLane(Lane):
         return any(cls in self._hooks for cls in _OWN)
 
     @property
-    def on_tick(self) -> Any:
-        """The strategy's own hook for ticks, or None: the host's short cut."""
-        return None if self.state.halted else self._hooks.get(MarketTick)
+    def takes_ticks(self) -> bool:
+        """Whether it is to be handed ticks at all."""
+        return MarketTick in self._hooks and not self.state.halted
 
     def handle(self, event: Event) -> Outputs:
         """Call the strategy's hook; a halted strategy says nothing."""
         if self.state.halted:
             return ()
         try:
-            return self.sent(list(self._hooks[type(event.data)](event.data) or ()))
+            return self._sent(list(self._hooks[type(event.data)](event.data) or ()))
         except Exception as error:  # noqa: BLE001  # whatever an author's code raises halts that strategy alone
-            return self.halt(error)
+            return self._halt(error)
 
-    def sent(self, signals: list[TradingSignal]) -> Outputs:
+    def on_ticks(self, ticks: Sequence[MarketTick]) -> list[tuple[int, Outputs]]:
+        """The host's short cut for ticks of its own instruments: what `handle` gives for each that it says something at.
+
+        Returns (place in `ticks`, outputs), in order.
+        """
+        hook, said = self._hooks[MarketTick], list[tuple[int, TradingSignal]]()
+        waiting = iter(ticks)
+        halted: Outputs | None = None
+        try:
+            for tick in waiting:
+                for signal in hook(tick) or ():
+                    said.append((length_hint(waiting), signal))  # a place counted from the end: free for silent ticks
+        except Exception as error:  # noqa: BLE001  # as in `handle`
+            halted = self._halt(error)
+            while said and said[-1][0] == length_hint(waiting):
+                said.pop()
+        outputs: list[tuple[int, Outputs]] = []
+        last = len(ticks) - 1
+        for left, together in groupby(said, itemgetter(0)):
+            try:
+                outputs.append((last - left, self._sent([signal for _, signal in together])))
+            except ContractError as error:
+                outputs.append((last - left, self._halt(error)))
+                return outputs
+        return outputs if halted is None else [*outputs, (last - length_hint(waiting), halted)]
+
+    def _sent(self, signals: list[TradingSignal]) -> Outputs:
         """Signals as outputs. Raises ContractError for what is not a signal of this strategy's own."""
         for signal in signals:
             if type(signal) is not TradingSignal or signal.strategy_id != self.strategy_id:
@@ -101,12 +131,11 @@ class StrategyLane(Lane):
         self.state.signals += len(signals)
         return [(self.lane, signal) for signal in signals]
 
-    def halt(self, error: BaseException) -> Outputs:
-        """Stop handing events to this strategy, and say where it failed."""
+    def _halt(self, error: BaseException) -> Outputs:
+        """Stop handing events to this strategy, and say where it failed: the author's line, else the class."""
         self.state.halted = True
-        frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if frame.filename != __file__] or list(frames)
-        where = f"{PurePath(own[-1].filename).name}:{own[-1].lineno}" if own else "unknown"
+        own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+        where = f"{PurePath(own[-1].filename).name}:{own[-1].lineno}" if own else type(self.strategy).__name__
         return [(self.lane, StrategyHalted(self.strategy_id, f"{type(error).__name__}: {error}", where))]
 
     def snapshot(self) -> Any:
