@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from alphapanda.contracts.errors import ConfigurationError
+from alphapanda.runtime.log.settings import KafkaSettings
 from alphapanda.services.risk_manager.models import RiskLimits
 from alphapanda.services.trading_engine.models import PaperExecution
 
@@ -75,6 +76,7 @@ class Settings(BaseSettings):
     charges: ChargeSettings = ChargeSettings()
     replay: ReplaySettings = ReplaySettings()
     storage: StorageSettings = StorageSettings()
+    kafka: KafkaSettings = KafkaSettings()
 
     @classmethod
     def settings_customise_sources(
