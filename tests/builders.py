@@ -1,6 +1,6 @@
 """Builders of events for tests."""
 
-from alphapanda.contracts.events import Event, MarketTick, Payload, SessionOpen, pos_text
+from alphapanda.contracts.events import Event, MarketTick, Payload, SessionOpen
 from alphapanda.contracts.instruments import Instrument
 
 S = 1_000_000_000
@@ -15,7 +15,7 @@ INSTRUMENTS = {
 def root(number: int, data: Payload, at_s: float = 0.0) -> Event:
     """A door event, `at_s` seconds after the session's open."""
     pos = (1, number, 0, 0, 0)
-    return Event(pos, pos_text(pos), OPEN_NS + round(at_s * S), None, data)
+    return Event(pos, OPEN_NS + round(at_s * S), None, data)
 
 
 def tick(number: int, price: float, at_s: float = 0.0, token: int = 101, **fields: object) -> Event:
@@ -32,4 +32,4 @@ def session_open(number: int = 2, hours: float = 6.25) -> Event:
 def made(number: int, stage: int, lane: int, data: Payload, at_s: float = 0.0, n: int = 0) -> Event:
     """An event that a stage made."""
     pos = (1, number, stage, lane, n)
-    return Event(pos, pos_text(pos), OPEN_NS + round(at_s * S), f"1-{number}-0-0-0", data)
+    return Event(pos, OPEN_NS + round(at_s * S), (1, number, 0, 0, 0), data)

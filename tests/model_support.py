@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from alphapanda.contracts.events import Event, pos_text
+from alphapanda.contracts.events import Event
 from tests.data_folder import shared
 
 
@@ -62,4 +62,4 @@ class ModelLane:
 
 def ours(event: Any) -> Event:
     """A model event as one of ours."""
-    return Event(event.pos, pos_text(event.pos), event.ts, None, kind_class(event.kind)(event.data))  # type: ignore[arg-type]
+    return Event(event.pos, event.ts, None, kind_class(event.kind)(event.data))  # type: ignore[arg-type]

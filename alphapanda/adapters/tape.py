@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from alphapanda.contracts.errors import TapeError
-from alphapanda.contracts.events import DOOR_EVENTS, Beat, Event, MarketTick, Payload, SessionOpen, pos_text
+from alphapanda.contracts.events import DOOR_EVENTS, Beat, Event, MarketTick, Payload, SessionOpen
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.core.stretches import Beats, Controls, Stretch, Ticks
 from alphapanda.pipeline import BROKER, CLOCK, COMMANDS, TICKS
@@ -43,7 +43,7 @@ class _Others(NamedTuple):
     def event(self, i: int) -> Event:
         epoch, number = divmod(int(self.keys[i]), _SHIFT)
         pos = (epoch, number, 0, 0, 0)
-        return Event(pos, pos_text(pos), self.ts_ns[i], None, msgspec.json.decode(self.data[i], type=_TYPES[self.types[i]]))
+        return Event(pos, self.ts_ns[i], None, msgspec.json.decode(self.data[i], type=_TYPES[self.types[i]]))
 
     def runs(self, start: int, end: int) -> Iterator[Stretch]:
         while start < end:
@@ -145,7 +145,7 @@ class Tape:
             for number, item in zip(run.numbers, run.ticks if isinstance(run, Ticks) else run.ts_ns, strict=True):
                 pos = (run.epoch, number, 0, 0, 0)
                 data: Any = item if ticks else Beat()
-                yield Event(pos, pos_text(pos), data.ts_ns if ticks else item, None, data)  # type: ignore[arg-type]
+                yield Event(pos, data.ts_ns if ticks else item, None, data)  # type: ignore[arg-type]
 
     def seq_at(self, ts_ns: int) -> Seq:
         """The first seq at or past this door time; the end of the tape if there is none."""

@@ -19,7 +19,7 @@ from alphapanda.adapters.run_folder import sync
 from alphapanda.adapters.tape import FORMAT, TICK_FIELDS, file_digest
 from alphapanda.contracts.codec import encode
 from alphapanda.contracts.errors import TapeError
-from alphapanda.contracts.events import Event, MarketTick, Payload, pos_text
+from alphapanda.contracts.events import Event, MarketTick, Payload
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.pipeline import TICKS, TOPIC_OF
 from alphapanda.reference.profiles import MarketProfile
@@ -190,7 +190,7 @@ def _counters(door: ColumnDoor) -> dict[str, Any]:
 
 def _event(epoch: int, number: int, ts_ns: int, data: Payload) -> Event:
     pos = (epoch, number, 0, 0, 0)
-    return Event(pos, pos_text(pos), ts_ns, None, data)
+    return Event(pos, ts_ns, None, data)
 
 
 def _frame(events: list[Event]) -> pl.DataFrame:

@@ -21,6 +21,7 @@ from alphapanda.contracts.events import (
     MarketTick,
     Payload,
     parse_pos,
+    pos_text,
 )  # fmt: skip
 from alphapanda.pipeline import SOURCES
 
@@ -38,7 +39,7 @@ def _second_text(second: int) -> str:
     return (_UNIX_EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-@functools.lru_cache(maxsize=64)  # the events of one seq share one time
+@functools.lru_cache(maxsize=16_384)  # the events of one seq share one time, and lines are made in batches
 def rfc3339(ts_ns: int) -> str:
     """`ts_ns` as `2024-03-01T03:45:00.000000000Z`."""
     second, fraction = divmod(ts_ns, NS)
@@ -137,7 +138,7 @@ def _line(event: Event, data: Payload, body: str) -> str:
     head = f'{_HEADS[cls]}{rfc3339(event.ts_ns)}","key":{_quoted(_KEYS[cls](data))}{_MIDDLES[cls]}'
     if event.cause is None:
         return f'{head}{body},"id":"{event.id}"}}'
-    return f'{head}{body[:-1]},"cause":"{event.cause}"}},"id":"{event.id}"}}'
+    return f'{head}{body[:-1]},"cause":"{pos_text(event.cause)}"}},"id":"{event.id}"}}'
 
 
 @functools.lru_cache(maxsize=4096)
@@ -168,4 +169,4 @@ def decode(line: bytes) -> Event:
         data = msgspec.convert(values, cls)
     except msgspec.ValidationError as error:
         raise ContractError(f"{envelope['type']} {envelope['id']}: {error}") from error
-    return Event(parse_pos(envelope["id"]), envelope["id"], ts_ns, cause, data)
+    return Event(parse_pos(envelope["id"]), ts_ns, None if cause is None else parse_pos(cause), data)

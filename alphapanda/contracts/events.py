@@ -8,6 +8,7 @@ nanoseconds UTC and end in `_ns`, money is in units of 1e-8 of the instrument's 
 """
 
 from enum import StrEnum
+
 import msgspec
 
 Pos = tuple[int, int, int, int, int]
@@ -25,10 +26,14 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """One event: where it stands, when its root passed the door, what caused it, what it says."""
 
     pos: Pos
-    id: str  # `pos` as text, `1-12-2-3-0`
     ts_ns: int  # door time of the root
-    cause: str | None  # id of the event that was being handled; None for what came from outside
+    cause: Pos | None  # `pos` of the event that was being handled; None for what came from outside
     data: Payload
+
+    @property
+    def id(self) -> str:
+        """`pos` as text, `1-12-2-3-0`."""
+        return pos_text(self.pos)
 
 
 def pos_text(pos: Pos) -> str:

@@ -10,14 +10,14 @@ machine without I/O. The order of calls is fixed:
 """
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
 
 from alphapanda.contracts.errors import ContractError
 from alphapanda.contracts.events import Event, Payload, Pos
 
 NOT_HEARD: Pos = (0, 0, 0, 0, 0)
-Outputs = Iterable[tuple[int, Payload]]
+Outputs = Sequence[tuple[int, Payload]]
 """(lane, payload) of each output."""
 Taker = Callable[[Event], Outputs]
 
@@ -80,39 +80,6 @@ class Lane:
         self.heard, self.state = copy.deepcopy(snapshot)
 
 
-class Outbox:
-    """Outputs of one seq in one stage: gives each its `pos`, `id`, `ts` and cause."""
-
-    __slots__ = ("_counts", "_epoch", "_number", "_prefix", "_rank", "_ts_ns", "events")
-
-    def __init__(self, root: Event, rank: int) -> None:
-        """`root` is the event that the seq is of, or any other of its events."""
-        self._epoch, self._number, _, _, _ = root.pos
-        self._rank, self._ts_ns = rank, root.ts_ns
-        self._prefix = f"{self._epoch}-{self._number}-{rank}-"
-        self._counts: dict[int, int] = {}
-        self.events: list[Event] = []
-
-    def put(self, cause: Event, outputs: Outputs) -> None:
-        """Stamp what one call of a lane gave."""
-        counts = self._counts
-        for lane, data in outputs:
-            n = counts.get(lane, 0)
-            counts[lane] = n + 1
-            pos = (self._epoch, self._number, self._rank, lane, n)
-            self.events.append(Event(pos, f"{self._prefix}{lane}-{n}", self._ts_ns, cause.id, data))  # id as pos_text has it
-
-    def in_order(self) -> list[Event]:
-        """The outputs, sorted by `pos`."""
-        if len(self._counts) > 1:
-            self.events.sort(key=_by_pos)
-        return self.events
-
-
-def _by_pos(event: Event) -> Pos:
-    return event.pos
-
-
 def run_seq(
     rank: int, lanes: Sequence[LaneProtocol], inputs: Sequence[Event], feedback: Sequence[Event], due_ts_ns: int
 ) -> list[Event]:
@@ -122,7 +89,7 @@ def run_seq(
     order too, so its times never fall, and holds at least what some lane has not heard. `due_ts_ns` is the root's time
     less the feedback delay. Returns the outputs in `pos` order.
     """
-    outbox = Outbox(inputs[0], rank)
+    said: list[tuple[Event, Outputs]] = []
     due = bool(feedback) and feedback[0].ts_ns <= due_ts_ns
     for event in inputs:
         for lane in lanes:
@@ -130,24 +97,50 @@ def run_seq(
             if take is None:
                 continue
             if due and lane.decides_on(event):
-                _hear(lane, feedback, due_ts_ns, outbox)
+                _hear(lane, feedback, due_ts_ns, said)
             if outputs := take(event):
-                outbox.put(event, outputs)
-    return outbox.in_order()
+                said.append((event, outputs))
+    return stamped(inputs[0], rank, said) if said else []
 
 
-def _hear(lane: LaneProtocol, feedback: Sequence[Event], due_ts_ns: int, outbox: Outbox) -> None:
+def _hear(lane: LaneProtocol, feedback: Sequence[Event], due_ts_ns: int, said: list[tuple[Event, Outputs]]) -> None:
     for told in feedback:
         if told.ts_ns > due_ts_ns:
             return
         if told.pos > lane.heard and (take := lane.taker(told)) is not None:
             lane.heard = told.pos
-            outbox.put(told, take(told))
+            if outputs := take(told):
+                said.append((told, outputs))
+
+
+def stamped(root: Event, rank: int, said: Sequence[tuple[Event, Outputs]]) -> list[Event]:
+    """What the lanes of a stage said in one seq, each with its cause, as events in `pos` order.
+
+    `root` is the event that the seq is of, or any other of its events.
+    """
+    (epoch, number, _, _, _), ts_ns = root.pos, root.ts_ns
+    if len(said) == 1 and len(said[0][1]) == 1:  # as nearly always
+        ((cause, ((lane, data),)),) = said
+        return [Event((epoch, number, rank, lane, 0), ts_ns, cause.pos, data)]
+    counts: dict[int, int] = {}
+    events: list[Event] = []
+    for cause, outputs in said:
+        for lane, data in outputs:
+            n = counts.get(lane, 0)
+            counts[lane] = n + 1
+            events.append(Event((epoch, number, rank, lane, n), ts_ns, cause.pos, data))
+    if len(counts) > 1:
+        events.sort(key=_by_pos)
+    return events
+
+
+def _by_pos(event: Event) -> Pos:
+    return event.pos
 
 
 def still_unheard(event: Event, lanes: Sequence[LaneProtocol]) -> bool:
     """Whether some lane is still to hear this feedback."""
-    for lane in lanes:  # in a loop of its own: `any` would cost more than the question
+    for lane in lanes:  # noqa: SIM110  # `any` would cost more than the question
         if event.pos > lane.heard and lane.taker(event) is not None:
             return True
     return False

@@ -68,14 +68,22 @@ class Book:
     cash_e8: int
     realised_e8: int = 0
     charges_e8: int = 0
+    cost_e8: int = 0  # of all positions
     positions: dict[int, Position] = field(default_factory=dict)
+    held: dict[int, int] = field(default_factory=dict)  # token -> quantity, of the positions that are not flat
 
     def fill(self, token: int, quantity: int, notional_e8: int, charges_e8: int) -> Position:
         """Book one fill; returns the position it changed."""
         position = self.positions.get(token)
         if position is None:
             position = self.positions[token] = Position()
-        self.realised_e8 += position.fill(quantity, notional_e8)
+        realised_e8 = position.fill(quantity, notional_e8)
+        self.realised_e8 += realised_e8
+        self.cost_e8 += notional_e8 + realised_e8
+        if position.quantity:
+            self.held[token] = position.quantity
+        else:
+            del self.held[token]
         position.charges_e8 += charges_e8
         self.charges_e8 += charges_e8
         self.cash_e8 -= notional_e8 + charges_e8
@@ -83,8 +91,7 @@ class Book:
 
     def quantity(self, token: int) -> int:
         """Signed quantity held, 0 when none."""
-        position = self.positions.get(token)
-        return position.quantity if position else 0
+        return self.held.get(token, 0)
 
 
 def opened(start_e8: int) -> Book:

@@ -13,6 +13,10 @@ class Ticks(NamedTuple):
     tokens: list[int]
     ticks: list[MarketTick]
 
+    def part(self, start: int, stop: int) -> "Ticks":
+        """Those at places [start, stop)."""
+        return Ticks(self.epoch, self.numbers[start:stop], self.tokens[start:stop], self.ticks[start:stop])
+
 
 class Beats(NamedTuple):
     """Beats with nothing between them."""

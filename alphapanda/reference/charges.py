@@ -71,6 +71,11 @@ class ChargeSchedule(BaseModel):
     rates: tuple[Rates, ...]
 
     @cached_property
+    def free(self) -> bool:
+        """Whether nothing is ever charged, for anything on any day."""
+        return all(one.free and not one.segments and one.product is None and one.valid_from == date.min for one in self.rates)
+
+    @cached_property
     def _found(self) -> dict[tuple[date, str, str], Rates]:
         return {}
 

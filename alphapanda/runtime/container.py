@@ -11,7 +11,7 @@ from alphapanda.contracts.errors import ConfigurationError
 from alphapanda.contracts.events import ALL_BOOKS, Charges, MarketTick
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.core.ledger import to_e8
-from alphapanda.reference.charges import ChargeSchedule, load_charges
+from alphapanda.reference.charges import NOTHING, ChargeSchedule, load_charges
 from alphapanda.runtime.replay import Rooms
 from alphapanda.runtime.settings import ChargeSettings, Settings
 from alphapanda.services.feature_engine.models import FeatureRequest, Indicator
@@ -85,6 +85,8 @@ class AppContainer:
 
     def _charge_rule(self, tape: Tape) -> Any:
         schedule, product = self.charges(tape.profile.charges), self.settings.charges.product
+        if schedule.free:
+            return lambda ts_ns, segment, quantity, notional_e8: NOTHING
 
         @lru_cache(maxsize=64)
         def local_day(quarter: int) -> date:

@@ -7,11 +7,11 @@
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
-from alphapanda.contracts.events import Beat, Event, MarketTick, Payload, pos_text
-from alphapanda.core.handler import LaneProtocol, Outbox, Outputs, run_seq, still_unheard
+from alphapanda.contracts.events import Beat, Event, MarketTick, Payload
+from alphapanda.core.handler import LaneProtocol, Outputs, run_seq, stamped, still_unheard
 from alphapanda.core.stretches import Ticks
 from alphapanda.pipeline import FEEDBACK, STAGES, TOPIC_OF, Stage
 from alphapanda.services.feature_engine.service import InstrumentLane
@@ -55,10 +55,11 @@ class Loop:
         """
         due_ts_ns = root.ts_ns - self.delay_ns
         for rank, lanes, reads, unheard in self._from[first]:
-            inputs = [event for event in made if type(event.data) in reads]
-            if rank not in quiet:
-                inputs.insert(0, root)
-            elif not inputs:
+            inputs = [] if rank in quiet else [root]
+            for event in made:
+                if type(event.data) in reads:
+                    inputs.append(event)  # cheaper than a comprehension where there are so few
+            if not inputs:
                 continue
             made += run_seq(rank, lanes, inputs, unheard, due_ts_ns)
             while unheard and unheard[0].ts_ns <= due_ts_ns and not still_unheard(unheard[0], lanes):
@@ -131,7 +132,7 @@ class Replay:
                 until = at + 1
             else:
                 whole = at == 0 and until == count
-                self._stretch(run if whole else Ticks(run.epoch, *(column[at:until] for column in run[1:])))
+                self._stretch(run if whole else run.part(at, until))
             at = until
 
     def _quiet_until(self, ticks: list[MarketTick], at: int) -> int:
@@ -145,21 +146,22 @@ class Replay:
 
     def _stretch(self, run: Ticks) -> None:
         """Ticks in which strategies hear of nothing but ticks."""
-        _, numbers, tokens, ticks = run
+        tokens, ticks = run.tokens, run.ticks
         if self._timed:
             for token, tick in zip(tokens, ticks, strict=True):
                 if token in self._bars:
                     self._bars[token](tick)
-        working, marks, noted = self.rooms.engine.state.working, self.rooms.marks, 0
+        working, marks = self.rooms.engine.state.working, self.rooms.marks
+        unnoted, noted = zip(tokens, ticks, strict=True), 0
         for place, outputs in (*self._said(tokens, ticks), (len(ticks), ())):
             at = noted
             while working and at < place:
                 if tokens[at] in working:
-                    marks.update(zip(tokens[noted : at + 1], ticks[noted : at + 1], strict=True))
+                    marks.update(islice(unnoted, at + 1 - noted))
                     noted = at + 1
                     self._speak(run, at, 3, ())
                 at += 1
-            marks.update(zip(tokens[noted : place + 1], ticks[noted : place + 1], strict=True))
+            marks.update(islice(unnoted, place + 1 - noted))
             noted = place + 1
             if outputs:
                 self._speak(run, place, 2, outputs)
@@ -185,10 +187,9 @@ class Replay:
         """Finish a tick's seq from the stage after `outputs` on; with rank 3 the first three stages had nothing to say."""
         tick = run.ticks[at]
         root = _root(run.epoch, run.numbers[at], tick.ts_ns, tick)
-        outbox = Outbox(root, rank)
-        outbox.put(root, outputs)
+        made = stamped(root, rank, [(root, outputs)]) if outputs else []
         quiet = QUIET_ON_TICKS if run.tokens[at] in self.rooms.engine.state.working else QUIET_WITHOUT_ORDERS
-        if made := self.loop.go_on(root, outbox.in_order(), rank, quiet):
+        if made := self.loop.go_on(root, made, rank, quiet):
             self.emit(made)
 
 
@@ -202,4 +203,4 @@ def _ts_ns(tick: MarketTick) -> int:
 
 def _root(epoch: int, number: int, ts_ns: int, data: Payload) -> Event:
     pos = (epoch, number, 0, 0, 0)
-    return Event(pos, pos_text(pos), ts_ns, None, data)
+    return Event(pos, ts_ns, None, data)

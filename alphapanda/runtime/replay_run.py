@@ -3,7 +3,6 @@
 import gc
 import hashlib
 import json
-import resource
 import subprocess
 import time
 from collections import Counter
@@ -13,12 +12,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from alphapanda.adapters.memory import peak_rss_mb
 from alphapanda.adapters.run_folder import RunFolder, run_digest
 from alphapanda.adapters.tape import Seq, Tape
 from alphapanda.contracts import events as e
 from alphapanda.contracts.codec import parse_rfc3339
 from alphapanda.contracts.errors import ConfigurationError, TapeError
-from alphapanda.contracts.events import Event, FeedGap, Payload, RejectedSignal, pos_text
+from alphapanda.contracts.events import Event, FeedGap, Payload, RejectedSignal
 from alphapanda.core.stretches import Beats, Ticks
 from alphapanda.runtime.container import AppContainer, StrategySpec, feature_names
 from alphapanda.runtime.replay import Replay, Rooms
@@ -99,7 +99,7 @@ def run_replay(
             "digests": digests, "digest": digest, "counts": _counts(folder.counts, refused, ticks),
             "warm_up": _warm_up(rooms), "open_orders": sum(map(len, rooms.engine.state.working.values())),
             "seconds": round(seconds, 6), "ticks_per_s": round(ticks / seconds),
-            "peak_rss_mb": peak_rss_mb(),
+            "peak_rss_mb": round(peak_rss_mb() + folder.writer_rss_mb, 1),
         }  # fmt: skip
         return Finished(run_id, folder.publish(run_id, manifest, list(tape.instruments.values())), manifest)
 
@@ -135,7 +135,7 @@ def _start_cold(replay: Replay, tape: Tape, start: Seq) -> None:
     first = next(iter(tape.events(start)), None)
     if first is not None:
         pos = (start[0], start[1] - 1, 0, 0, 0)
-        replay.event(Event(pos, pos_text(pos), first.ts_ns, None, FeedGap("cold start")))
+        replay.event(Event(pos, first.ts_ns, None, FeedGap("cold start")))
     replay.emit = emit
 
 
@@ -160,18 +160,6 @@ def _counts(made: Mapping[type[Payload], int], refused: Counter[str], ticks: int
 
 def _warm_up(rooms: Rooms) -> list[dict[str, object]]:
     return [one for lane in rooms.instruments for one in lane.warm_up()]
-
-
-def peak_rss_mb() -> float:
-    """The most memory this process has held, in MB.
-
-    Linux states it by itself; the figure of `getrusage` there begins at that of the process that started this one.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        (line,) = (line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
-        return round(int(line.split()[1]) / 1024, 1)
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
 
 
 def _git_revision() -> str | None:

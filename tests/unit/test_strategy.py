@@ -54,7 +54,8 @@ def test_a_wrong_parameter_is_named(params: dict[str, Any], message: str) -> Non
 def test_a_strategy_is_handed_its_own_instruments_alone() -> None:
     """Ticks of BBB are not for it; nor are events it has no hook for."""
     room = lane(Sample(fast=1))
-    assert [room.taker(event) is not None for event in (tick(1, 1.0), tick(2, 1.0, token=102), session_open())] == [True, False, False]
+    taken = [room.taker(event) is not None for event in (tick(1, 1.0), tick(2, 1.0, token=102), session_open())]
+    assert taken == [True, False, False]
 
 
 def test_a_strategy_that_raises_is_halted_at_the_authors_line() -> None:

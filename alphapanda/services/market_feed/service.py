@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from alphapanda.contracts.events import Epoch, Event, MarketTick, Payload, pos_text
+from alphapanda.contracts.events import Epoch, Event, MarketTick, Payload
 from alphapanda.services.market_feed.sessions import NS, Calendar, Schedule, schedule, session_at
 
 DEFAULT_GAP_S = 60
@@ -118,4 +118,4 @@ class Door:
         pos = (self._epoch, self._number, 0, 0, 0)
         self._number, self._last_ns = self._number + 1, max(self._last_ns, ts_ns)
         self.counters.types[type(data).__name__] += 1
-        return Event(pos, pos_text(pos), self._last_ns, None, data)
+        return Event(pos, self._last_ns, None, data)

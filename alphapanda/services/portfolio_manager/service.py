@@ -6,7 +6,7 @@ portfolio.snapshots on each fill, on beats every `snapshot_interval_s`, and at s
 several books a total (`strategy_id` `*`) stands beside them, with one the book is the total.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,7 +79,7 @@ class PortfolioManager(Lane):
             fill.exec_mode, fill.strategy_id, token, position.quantity, position.average_price(multiplier_e8),
             position.cost_e8, position.realised_e8, position.charges_e8,
         )  # fmt: skip
-        return [(0, update), *self._snapshots("fill", [key])]
+        return [(0, update), *self._snapshots("fill", {key: book})]
 
     def on_beat(self, event: Event) -> Outputs:
         """A snapshot of every book, once each interval."""
@@ -92,28 +92,32 @@ class PortfolioManager(Lane):
         """The day's last word on every book."""
         return self._snapshots("end", self.state.books)
 
-    def _snapshots(self, reason: str, keys: Iterable[BookKey]) -> list[tuple[int, Payload]]:
-        books = self.state.books
-        made = [self._snapshot(mode, strategy_id, reason, [books[mode, strategy_id]]) for mode, strategy_id in keys]
-        if len(books) > 1:
-            for mode in dict.fromkeys(one.exec_mode for one in made):
-                mine = [book for (book_mode, _), book in books.items() if book_mode is mode]
-                made.append(self._snapshot(mode, ALL_BOOKS, reason, mine))
-        return [(0, one) for one in made]
+    def _snapshots(self, reason: str, chosen: Mapping[BookKey, Book]) -> list[tuple[int, Payload]]:
+        """A snapshot of each chosen book, and the totals of their modes where there are several books."""
+        made = [(0, self._snapshot(mode, strategy_id, reason, [book])) for (mode, strategy_id), book in chosen.items()]
+        if len(self.state.books) > 1:
+            for mode in dict.fromkeys(mode for mode, _ in chosen):
+                mine = [book for (book_mode, _), book in self.state.books.items() if book_mode is mode]
+                made.append((0, self._snapshot(mode, ALL_BOOKS, reason, mine)))
+        return made  # type: ignore[return-value]  # snapshots are payloads
 
     def _snapshot(self, mode: ExecMode, strategy_id: str, reason: str, books: list[Book]) -> PortfolioSnapshot:
-        marks, gross_e8, net_e8, cost_e8 = self.state.marks, 0, 0, 0
-        multipliers_e8 = self._multipliers_e8
+        marks, multipliers_e8 = self.state.marks, self._multipliers_e8
+        cash_e8 = realised_e8 = charges_e8 = cost_e8 = long_e8 = short_e8 = 0
         for book in books:
-            for token, position in book.positions.items():
-                if quantity := position.quantity:
-                    price_e8, multiplier_e8 = round(marks[token].last_price * E8), multipliers_e8[token]
-                    worth_e8 = price_e8 * quantity if multiplier_e8 == ONE else value_e8(price_e8, quantity, multiplier_e8)
-                    gross_e8 += worth_e8 if worth_e8 > 0 else -worth_e8
-                    net_e8 += worth_e8
-                    cost_e8 += position.cost_e8
-        cash_e8 = sum(book.cash_e8 for book in books)
+            cash_e8 += book.cash_e8
+            realised_e8 += book.realised_e8
+            charges_e8 += book.charges_e8
+            cost_e8 += book.cost_e8
+            for token, quantity in book.held.items():
+                worth_e8 = round(marks[token].last_price * E8) * quantity  # value_e8, written out: this is the hot path
+                if (multiplier_e8 := multipliers_e8[token]) != ONE:
+                    worth_e8 = value_e8(worth_e8, 1, multiplier_e8)
+                if worth_e8 > 0:
+                    long_e8 += worth_e8
+                else:
+                    short_e8 += worth_e8
+        net_e8, gross_e8 = long_e8 + short_e8, long_e8 - short_e8
         return PortfolioSnapshot(
-            mode, strategy_id, reason, cash_e8, sum(book.realised_e8 for book in books), net_e8 - cost_e8,
-            sum(book.charges_e8 for book in books), cash_e8 + net_e8, gross_e8, net_e8,
+            mode, strategy_id, reason, cash_e8, realised_e8, net_e8 - cost_e8, charges_e8, cash_e8 + net_e8, gross_e8, net_e8,
         )  # fmt: skip

@@ -118,6 +118,11 @@ def daily_loss(p: Proposal, limits: RiskLimits) -> Breach | None:
     return Breach(-p.day_pnl_e8 / E8, largest, "currency") if -p.day_pnl_e8 >= largest * E8 else None
 
 
+NEEDS: dict[Check, str] = {
+    stale_quote: "max_quote_age_s", order_quantity: "max_order_quantity", position: "max_position",
+    notional: "max_order_notional", gross_exposure: "max_gross_exposure", daily_loss: "max_daily_loss",
+}  # fmt: skip
+"""The limit without which a check never objects, and need not be asked."""
 CHECKS: tuple[Check, ...] = (
     kill_switch, strategy_halted, instrument, session_open, quote, stale_quote, tick_size, lot_size,
     order_quantity, position, notional, gross_exposure, cash, daily_loss,

@@ -30,7 +30,7 @@ from alphapanda.contracts.instruments import Instrument
 from alphapanda.core.handler import Lane, Outputs
 from alphapanda.core.ledger import Book, opened, to_e8, value_e8
 from alphapanda.services.risk_manager.models import Intent, Proposal, RiskLimits
-from alphapanda.services.risk_manager.rules import CHECKS, NOTHING_TO_DO, Breach
+from alphapanda.services.risk_manager.rules import CHECKS, NEEDS, NOTHING_TO_DO, Breach
 
 
 @dataclass(slots=True)
@@ -70,6 +70,7 @@ class RiskManager(Lane):
         super().__init__(0, RiskState(books, {strategy_id: {} for strategy_id in books}, marks))
         self.limits, self.instruments = limits, instruments
         self._multipliers_e8 = {token: one.multiplier_e8 for token, one in instruments.items()}
+        self._checks = [one for one in CHECKS if one not in NEEDS or getattr(limits, NEEDS[one]) is not None]
         self._limits_books = limits.max_gross_exposure is not None or limits.require_cash
         self.state.equity_at_open_e8 = {strategy_id: book.cash_e8 for strategy_id, book in books.items()}
 
@@ -100,7 +101,7 @@ class RiskManager(Lane):
 
     def _objection(self, proposal: Proposal) -> tuple[str, Breach | None]:
         limits = self.limits
-        for check in CHECKS:
+        for check in self._checks:
             breach = check(proposal, limits)
             if breach is not None:
                 return check.__name__, breach
@@ -133,14 +134,13 @@ class RiskManager(Lane):
     def _equity_e8(self, book: Book) -> int:
         marks = self.state.marks
         return book.cash_e8 + sum(
-            value_e8(to_e8(marks[token].last_price), held.quantity, self._multipliers_e8[token])
-            for token, held in book.positions.items()
-            if held.quantity
+            value_e8(to_e8(marks[token].last_price), quantity, self._multipliers_e8[token])
+            for token, quantity in book.held.items()
         )
 
     def _after(self, book: Book, intents: Mapping[str, Intent], token: int, quantity: int, price_e8: int) -> tuple[int, int]:
         """Gross exposure, and cash less what the shorts would cost, once all intents and this order are filled."""
-        held = {token: position.quantity for token, position in book.positions.items() if position.quantity}
+        held = dict(book.held)
         cash_e8 = book.cash_e8
         for intent in intents.values():
             held[intent.token] = held.get(intent.token, 0) + intent.quantity

@@ -126,7 +126,7 @@ class StrategyLane(Lane):
     def _sent(self, signals: list[TradingSignal]) -> Outputs:
         """Signals as outputs. Raises ContractError for what is not a signal of this strategy's own."""
         for signal in signals:
-            if type(signal) is not TradingSignal or signal.strategy_id != self.strategy_id:
+            if type(signal) is not TradingSignal or signal.strategy_id != self.strategy_id or type(signal.size) is not float:
                 raise ContractError(f"{self.strategy_id} yielded {signal!r}: yield self.buy, sell, target or weight(...)")
         self.state.signals += len(signals)
         return [(self.lane, signal) for signal in signals]

@@ -111,15 +111,15 @@ class Strategy:
 
     def buy(self, token: int, quantity: int = 1, *, price: float | None = None, note: str = "") -> TradingSignal:
         """A signal to buy this many."""
-        return TradingSignal(self.strategy_id, token, SignalKind.QUANTITY, quantity, price, note)
+        return TradingSignal(self.strategy_id, token, SignalKind.QUANTITY, float(quantity), price, note)
 
     def sell(self, token: int, quantity: int = 1, *, price: float | None = None, note: str = "") -> TradingSignal:
         """A signal to sell this many."""
-        return TradingSignal(self.strategy_id, token, SignalKind.QUANTITY, -quantity, price, note)
+        return TradingSignal(self.strategy_id, token, SignalKind.QUANTITY, -float(quantity), price, note)
 
     def target(self, token: int, quantity: int, *, price: float | None = None, note: str = "") -> TradingSignal:
         """A signal to hold this many, negative for short; what is held and on its way is taken into account."""
-        return TradingSignal(self.strategy_id, token, SignalKind.TARGET_QUANTITY, quantity, price, note)
+        return TradingSignal(self.strategy_id, token, SignalKind.TARGET_QUANTITY, float(quantity), price, note)
 
     def weight(self, token: int, weight: float, *, price: float | None = None, note: str = "") -> TradingSignal:
         """A signal to hold this part of the book's equity, negative for short; rounded toward zero to whole lots."""
