@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint dev bench
+.PHONY: demo test lint dev bench up topics
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
@@ -27,3 +27,9 @@ test: lint  ## everything that must hold
 
 bench: $(STAMP)  ## the speed and memory figures of docs/figures.md
 	$(BIN)/python -m tests.bench.run
+
+up:  ## broker, its console, Valkey and Postgres, once they are healthy (needs Docker)
+	docker compose up --detach --wait
+
+topics: $(STAMP)  ## the topics, on the broker that the settings name
+	$(BIN)/alphapanda topics create
