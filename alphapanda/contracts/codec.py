@@ -7,7 +7,7 @@ stage made, `cause`. Times are RFC 3339 with nine decimals and `Z`. The bytes ar
 import functools
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 import msgspec
 
@@ -48,6 +48,8 @@ def rfc3339(ts_ns: int) -> str:
 
 def parse_rfc3339(text: str) -> int:
     """Nanoseconds UTC of an RFC 3339 time with up to nine decimals. Raises ValueError when it has no zone."""
+    if len(text) == 30 and text[19] == "." and text[29] == "Z":  # as `rfc3339` writes it
+        return _second_ns(text[:19]) + int(text[20:29])
     body, dot, tail = text.partition(".")
     digits = tail[: len(tail) - len(tail.lstrip("0123456789"))] if dot else ""
     zone = tail[len(digits) :] if dot else ""
@@ -56,6 +58,12 @@ def parse_rfc3339(text: str) -> int:
         raise ValueError(f"{text!r} has no time zone: end it with Z or an offset such as +05:30")
     since = moment - _UNIX_EPOCH
     return (since.days * 86_400 + since.seconds) * NS + int(digits.ljust(9, "0") or 0)
+
+
+@functools.lru_cache(maxsize=4096)
+def _second_ns(text: str) -> int:
+    since = datetime.fromisoformat(text).replace(tzinfo=UTC) - _UNIX_EPOCH
+    return (since.days * 86_400 + since.seconds) * NS
 
 
 def wire_name(field: str) -> str:
@@ -146,27 +154,68 @@ def _quoted(text: str) -> str:
     return _to_json(text).decode()
 
 
+class _Read(NamedTuple):
+    """How lines of one type are read."""
+
+    cls: type[Payload]
+    decode: Callable[[bytes], Any]  # to an envelope struct with a data struct, both of the wire's names and types
+    times: tuple[int, ...]  # places of times among the payload's fields
+    made: bool  # by a stage, so that it has a cause
+    is_tick: bool
+
+
+def _read_plan(cls: type[Payload]) -> _Read:
+    is_tick, made = cls is MarketTick, SOURCES[cls] != "market_feed"
+    hints = get_type_hints(cls)
+    names = cls.__struct_fields__[1 if is_tick else 0 :]
+    times = tuple(i for i, name in enumerate(names) if name.endswith("_ns"))
+    nullable = {name: type(None) in get_args(hints[name]) for name in names}
+    fields = [
+        (wire_name(name), (str | None if nullable[name] else str) if i in times else hints[name]) for i, name in enumerate(names)
+    ]
+    data = msgspec.defstruct(cls.__name__, [*fields, *([("cause", str)] if made else [])], forbid_unknown_fields=True, gc=False)
+    envelope = msgspec.defstruct(
+        "Envelope",
+        [("type", str), ("ts", str), ("key", str), ("source", str), ("version", int), ("data", data), ("id", str)],
+        forbid_unknown_fields=True, gc=False,
+    )  # fmt: skip
+    return _Read(cls, msgspec.json.Decoder(envelope).decode, times, made, is_tick)
+
+
+_READS = {cls.__name__.encode(): _read_plan(cls) for cls in EVENTS}
+_TYPE_AT = len(b'{"type":"')
+
+
 def decode(line: bytes) -> Event:
-    """The event that `line` states. Raises ContractError for anything `encode` could not have written."""
+    """The event that `line` states. Raises ContractError for a line that is no event of this version."""
+    plan = _READS.get(line[_TYPE_AT : line.find(b'"', _TYPE_AT)])
+    if plan is None:
+        raise ContractError(_complaint(line))
+    try:
+        read = plan.decode(line)
+        if read.version != VERSION:
+            raise ContractError(_complaint(line))
+        values, cause, ts_ns = msgspec.structs.astuple(read.data), None, parse_rfc3339(read.ts)
+        if plan.made:
+            values, cause = values[:-1], parse_pos(values[-1])
+        if plan.times:
+            values = tuple(
+                parse_rfc3339(value) if i in plan.times and value is not None else value for i, value in enumerate(values)
+            )
+        data = MarketTick(ts_ns, *values) if plan.is_tick else plan.cls(*values)
+        return Event(parse_pos(read.id), ts_ns, cause, data)
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        raise ContractError(f"{_complaint(line)}: {error}") from error
+
+
+def _complaint(line: bytes) -> str:
+    """What is wrong with a line that could not be read."""
     try:
         envelope = msgspec.json.decode(line, type=dict[str, Any])
-    except msgspec.DecodeError as error:
-        raise ContractError(f"not an event: {error}; line starts {line[:80]!r}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return f"not an event: {error}; line starts {line[:80]!r}"
     if tuple(envelope) != ENVELOPE:
-        raise ContractError(f"envelope has fields {list(envelope)}, expected {list(ENVELOPE)}")
+        return f"envelope has fields {list(envelope)}, expected {list(ENVELOPE)}"
     if envelope["version"] != VERSION or envelope["type"] not in _TYPES:
-        raise ContractError(f"unknown event {envelope['type']} version {envelope['version']}: this reads version {VERSION}")
-    cls, values = _TYPES[envelope["type"]], dict(envelope["data"])
-    cause, ts_ns = values.pop("cause", None), parse_rfc3339(envelope["ts"])
-    for name in cls.__struct_fields__:
-        wire = wire_name(name)
-        if wire != name and wire in values:
-            text = values.pop(wire)
-            values[name] = None if text is None else parse_rfc3339(text)
-    if cls is MarketTick:
-        values["ts_ns"] = ts_ns
-    try:
-        data = msgspec.convert(values, cls)
-    except msgspec.ValidationError as error:
-        raise ContractError(f"{envelope['type']} {envelope['id']}: {error}") from error
-    return Event(parse_pos(envelope["id"]), ts_ns, None if cause is None else parse_pos(cause), data)
+        return f"unknown event {envelope['type']} version {envelope['version']}: this reads version {VERSION}"
+    return f"{envelope['type']} {envelope['id']}"
