@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import polars as pl
 from alphapanda.adapters.run_writer import WriterProcess
 from alphapanda.adapters.topic_files import TopicFiles
 from alphapanda.contracts.errors import AlphaPandaError
-from alphapanda.contracts.events import Event, Payload
+from alphapanda.contracts.events import Event, Payload, RejectedSignal
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.pipeline import STAGES
 
@@ -33,6 +34,7 @@ class RunFolder:
         self.root, self.folder = root, root / f".run-{os.getpid()}-{id(self)}.tmp"
         self.folder.mkdir()
         self.writer_rss_mb = 0.0
+        self.refused: Counter[str] = Counter()  # signals that risk refused, by reason
         self.counts: dict[type[Payload], int] = dict.fromkeys((cls for stage in STAGES for cls in stage.writes), 0)
         self._names = feature_names
         self._writer: WriterProcess | None = None
@@ -60,6 +62,7 @@ class RunFolder:
     def _taken(self) -> dict[type[Payload], list[Event]]:
         """The events in hand, counted and let go."""
         batch = {cls: events for cls, events in self._batch.items() if events}
+        self.refused.update(event.data.reason for event in batch.get(RejectedSignal, ()))  # type: ignore[attr-defined]
         for cls, events in batch.items():
             self.counts[cls] += len(events)
             self._batch[cls] = []

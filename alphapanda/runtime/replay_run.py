@@ -18,7 +18,7 @@ from alphapanda.adapters.tape import Seq, Tape
 from alphapanda.contracts import events as e
 from alphapanda.contracts.codec import parse_rfc3339
 from alphapanda.contracts.errors import ConfigurationError, TapeError
-from alphapanda.contracts.events import Event, FeedGap, Payload, RejectedSignal
+from alphapanda.contracts.events import Event, FeedGap, Payload
 from alphapanda.core.stretches import Beats, Ticks
 from alphapanda.runtime.container import AppContainer, StrategySpec, feature_names
 from alphapanda.runtime.replay import Replay, Rooms
@@ -63,16 +63,8 @@ def run_replay(
     low, high = place(tape, start), place(tape, end)
     parameters = [_described(spec) for spec in specs]
     rooms = container.rooms(tape, specs)
-    refused: Counter[str] = Counter()
     with RunFolder(out or container.runs_root, feature_names(specs)) as folder:
-
-        def emit(events: list[Event]) -> None:
-            folder.write(events)
-            for event in events:
-                if type(event.data) is RejectedSignal:
-                    refused[event.data.reason] += 1
-
-        replay = Replay(rooms, container.settings.pipeline.feedback_delay_ms, emit)
+        replay = Replay(rooms, container.settings.pipeline.feedback_delay_ms, folder.write)
         if low is not None and low > tape.seqs[0]:
             _start_cold(replay, tape, low)
         gc.freeze()  # what is there by now stays: collecting need not look at it again and again
@@ -96,7 +88,7 @@ def run_replay(
             "currency": tape.profile.currency, "cold_start": low is not None and low > tape.seqs[0],
             "strategies": parameters, "settings": recorded(container.settings),
             "charges_version": container.charges(tape.profile.charges).version, "seed": None,
-            "digests": digests, "digest": digest, "counts": _counts(folder.counts, refused, ticks),
+            "digests": digests, "digest": digest, "counts": _counts(folder.counts, folder.refused, ticks),
             "warm_up": _warm_up(rooms), "open_orders": sum(map(len, rooms.engine.state.working.values())),
             "seconds": round(seconds, 6), "ticks_per_s": round(ticks / seconds),
             "peak_rss_mb": round(peak_rss_mb() + folder.writer_rss_mb, 1),
