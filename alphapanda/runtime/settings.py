@@ -59,6 +59,8 @@ class StorageSettings(Section):
 
     runs: Path = Field(Path("data/runs"), description="folder of runs")
     tapes: Path = Field(Path("data/tapes"), description="folder of tapes made by the demo")
+    logs: Path = Field(Path("data/logs"), description="folder of logs without a broker, one a topic prefix")
+    sessions: Path = Field(Path("data/sessions"), description="folder of recorded sessions, one a topic prefix")
 
 
 class Settings(BaseSettings):
