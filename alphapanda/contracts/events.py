@@ -333,4 +333,6 @@ STAGE_EVENTS: tuple[type[Payload], ...] = (
     Bar, FeatureSet, TradingSignal, StrategyHalted, ValidatedSignal, RejectedSignal, OrderPlaced, OrderFailed,
     OrderCancelled, OrderFill, PositionUpdate, PortfolioSnapshot,
 )  # fmt: skip
+FEEDBACK_EVENTS: tuple[type[Payload], ...] = (OrderFill, OrderCancelled, OrderFailed)
+"""What the stages before the trading engine hear late."""
 EVENTS: tuple[type[Payload], ...] = DOOR_EVENTS + STAGE_EVENTS

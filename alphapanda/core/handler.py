@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
 
 from alphapanda.contracts.errors import ContractError
-from alphapanda.contracts.events import Event, Payload, Pos
+from alphapanda.contracts.events import FEEDBACK_EVENTS, Event, Payload, Pos
 
 NOT_HEARD: Pos = (0, 0, 0, 0, 0)
 Outputs = Sequence[tuple[int, Payload]]
@@ -50,6 +50,11 @@ class Lane:
         self.lane, self.state, self.heard = lane, state, NOT_HEARD
         self._methods = {cls: getattr(self, name) for cls, name in self.table.items()}
         self._takes_all = type(self).concerns is Lane.concerns
+
+    @property
+    def hears(self) -> bool:
+        """Whether it takes feedback of any kind."""
+        return any(cls in self._methods for cls in FEEDBACK_EVENTS)
 
     def taker(self, event: Event) -> Taker | None:
         """The method for events of this type; narrower lanes override `concerns`."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from alphapanda.contracts.events import Beat, Event, MarketTick, Payload
 from alphapanda.core.handler import LaneProtocol, Outputs, run_seq, stamped, still_unheard
-from alphapanda.core.stretches import Ticks
+from alphapanda.core.stretches import Beats, Stretch, Ticks
 from alphapanda.pipeline import FEEDBACK, STAGES, TOPIC_OF, Stage
 from alphapanda.services.feature_engine.service import InstrumentLane
 from alphapanda.services.portfolio_manager.service import PortfolioManager
@@ -85,6 +85,20 @@ class Rooms:
         self.instruments, self.strategies, self.marks = instruments, strategies, marks
         self.risk, self.engine, self.portfolio = risk, engine, portfolio
 
+    def snapshot(self) -> Any:
+        """State of every lane, copied."""
+        return [[lane.snapshot() for lane in lanes] for _, lanes in self.by_stage()]  # type: ignore[attr-defined]
+
+    def restore(self, snapshot: Any) -> None:
+        """Give every lane its state back; the marks are shared again."""
+        for (_, lanes), kept in zip(self.by_stage(), snapshot, strict=True):
+            for lane, state in zip(lanes, kept, strict=True):
+                lane.restore(state)  # type: ignore[attr-defined]
+        self.marks.clear()
+        self.marks.update(self.risk.state.marks)
+        for room in (self.risk, self.engine, self.portfolio):
+            room.state.marks = self.marks
+
     def by_stage(self) -> list[tuple[Stage, Sequence[LaneProtocol]]]:
         """Each stage with its lanes, in flow order."""
         lanes: tuple[Sequence[LaneProtocol], ...] = (
@@ -110,17 +124,39 @@ class Replay:
         self._hearing = any(lane.hears for lane in rooms.strategies)
         self._told = self.loop.rooms[1][3]  # feedback that strategies are still to hear
 
+    def snapshot(self) -> Any:
+        """All state, copied; between two stretches."""
+        return self.rooms.snapshot(), [list(unheard) for _, _, _, unheard in self.loop.rooms]
+
+    def restore(self, snapshot: Any) -> None:
+        """Become what the loop was when `snapshot` was taken."""
+        rooms, queues = snapshot
+        self.rooms.restore(rooms)
+        for (_, _, _, unheard), kept in zip(self.loop.rooms, queues, strict=True):
+            unheard.clear()
+            unheard.extend(kept)
+
     def event(self, root: Event) -> None:
         """Any event, by the specification."""
         if made := self.loop.step(root):
             self.emit(made)
 
-    def beats(self, epoch: int, numbers: list[int], times_ns: list[int]) -> None:
+    def take(self, stretch: Stretch) -> None:
+        """Any stretch."""
+        if isinstance(stretch, Ticks):
+            self.ticks(stretch)
+        elif isinstance(stretch, Beats):
+            self.beats(stretch)
+        else:
+            for event in stretch.events:
+                self.event(event)
+
+    def beats(self, run: Beats) -> None:
         """Beats; without bars to close, only those at which the portfolio speaks."""
         portfolio = self.rooms.portfolio.state
-        for number, ts_ns in zip(numbers, times_ns, strict=True):
+        for number, ts_ns in zip(run.numbers, run.ts_ns, strict=True):
             if self._timed or ts_ns >= portfolio.next_snapshot_ns:
-                self.event(_root(epoch, number, ts_ns, Beat()))
+                self.event(_root(run.epoch, number, ts_ns, Beat()))
 
     def ticks(self, run: Ticks) -> None:
         """Ticks with nothing between them."""

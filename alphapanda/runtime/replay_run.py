@@ -19,7 +19,7 @@ from alphapanda.contracts import events as e
 from alphapanda.contracts.codec import parse_rfc3339
 from alphapanda.contracts.errors import ConfigurationError, TapeError
 from alphapanda.contracts.events import Event, FeedGap, Payload
-from alphapanda.core.stretches import Beats, Ticks
+from alphapanda.core.stretches import Ticks
 from alphapanda.runtime.container import AppContainer, StrategySpec, feature_names
 from alphapanda.runtime.replay import Replay, Rooms
 from alphapanda.runtime.settings import recorded
@@ -102,17 +102,12 @@ def drive(
     """Hand the tape to the loop, run by run. Returns the number of ticks."""
     ticks, told, total = 0, 0, tape.manifest["ticks"]
     for run in tape.runs(start, end, batch_rows):
+        replay.take(run)
         if isinstance(run, Ticks):
-            replay.ticks(run)
             ticks += len(run.numbers)
             if progress is not None and ticks - told >= batch_rows:
                 told = ticks
                 progress(ticks, total)
-        elif isinstance(run, Beats):
-            replay.beats(run.epoch, run.numbers, run.ts_ns)
-        else:
-            for event in run.events:
-                replay.event(event)
     if progress is not None:
         progress(ticks, ticks)
     return ticks

@@ -7,7 +7,7 @@ partition was promised past it.
 """
 
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from alphapanda.contracts.errors import ContractError
@@ -108,7 +108,7 @@ class Join:
             return False
         return any(lane.decides_on(event) and lane.taker(event) is not None for event in inputs for lane in self._listeners)
 
-    def due(self) -> Collection[Event]:
+    def due(self) -> Sequence[Event]:
         """Feedback that some lane is still to hear, in `pos` order."""
         if self._unsorted:
             self.feedback = deque(sorted(self.feedback, key=_by_pos))

@@ -141,11 +141,13 @@ class PosReader(PartitionReader):
     last_value = b""
 
     def _read(self, record: Record) -> tuple[Event | None, str | None]:
-        event = pos_alone(record, "")
-        if event is None:
-            return None, "it ends in no id"
-        self.last_value = record.value
-        return event, None
+        return pos_alone(record, ""), None
+
+    def _take_event(self, record: Record) -> Heard:
+        heard = super()._take_event(record)
+        if heard.event is not None:
+            self.last_value = record.value
+        return heard
 
 
 def pos_alone(record: Record, reason: str) -> Event | None:

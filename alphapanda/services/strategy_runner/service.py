@@ -15,6 +15,7 @@ from typing import Any
 
 from alphapanda.contracts.errors import ContractError
 from alphapanda.contracts.events import (
+    FEEDBACK_EVENTS,
     Bar,
     Event,
     FeatureSet,
@@ -39,7 +40,6 @@ HOOKS: dict[type[Payload], str] = {
     OrderCancelled: "on_cancel",
     OrderFailed: "on_failure",
 }
-_OWN = (OrderFill, OrderCancelled, OrderFailed)
 
 
 @dataclass(slots=True)
@@ -74,14 +74,14 @@ class StrategyLane(Lane):
         cls = type(data)
         if cls not in self._hooks or data.instrument_token not in self.instruments:
             return False
-        if cls in _OWN:
+        if cls in FEEDBACK_EVENTS:
             return bool(data.strategy_id == self.strategy_id)
         return cls is MarketTick or (cls is FeatureSet, data.interval_s) in self._intervals
 
     @property
     def hears(self) -> bool:
         """Whether it has a hook for feedback."""
-        return any(cls in self._hooks for cls in _OWN)
+        return any(cls in self._hooks for cls in FEEDBACK_EVENTS)
 
     @property
     def takes_ticks(self) -> bool:
