@@ -54,12 +54,19 @@ class ReplaySettings(Section):
     batch_rows: int = Field(16_384, ge=1, description="ticks made at once; leaves no trace in the results")
 
 
+class LogHostSettings(Section):
+    """Services over a log."""
+
+    snapshot_interval_s: float = Field(30.0, gt=0, description="time between a service's snapshots")
+
+
 class StorageSettings(Section):
     """Where results go."""
 
     runs: Path = Field(Path("data/runs"), description="folder of runs")
     tapes: Path = Field(Path("data/tapes"), description="folder of tapes made by the demo")
     logs: Path = Field(Path("data/logs"), description="folder of logs without a broker, one a topic prefix")
+    snapshots: Path = Field(Path("data/snapshots"), description="folder of services' snapshots, one a topic prefix")
     sessions: Path = Field(Path("data/sessions"), description="folder of recorded sessions, one a topic prefix")
 
 
@@ -77,6 +84,7 @@ class Settings(BaseSettings):
     execution: PaperExecution = PaperExecution()
     charges: ChargeSettings = ChargeSettings()
     replay: ReplaySettings = ReplaySettings()
+    host: LogHostSettings = LogHostSettings()
     storage: StorageSettings = StorageSettings()
     kafka: KafkaSettings = KafkaSettings()
 

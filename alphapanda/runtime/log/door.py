@@ -13,7 +13,7 @@ from alphapanda.contracts.events import Beat, Epoch, Event, MarketTick, Payload,
 from alphapanda.pipeline import CLOCK, DOOR
 from alphapanda.runtime.log.control import Claim, Progress, Seq, Settled, encode_control, name_of
 from alphapanda.runtime.log.partitions import Partitioning
-from alphapanda.runtime.log.protocol import Log, LogError, LogWriter, Partition
+from alphapanda.runtime.log.protocol import Log, LogError, LogWriter, Partition, Record
 from alphapanda.runtime.log.reader import PosReader
 from alphapanda.runtime.log.start import claimed_in
 
@@ -33,6 +33,7 @@ class LogDoor:
         self._clock_at: Partition = (CLOCK, 0)
         self.epoch, self._number, self.ts_ns = 0, 0, 0
         self._ends: dict[str, Pos] = {}
+        self.rows_heard: dict[str, Seq] = {}  # topic -> the last place in the source that came through before this door
         self._unheard: dict[Pos, Callable[[], None]] = {}  # what is to be called once an event was read back
 
     def open(self, ts_ns: int, reason: str) -> Event:
@@ -50,19 +51,24 @@ class LogDoor:
         bounds = self._log.bounds(door)
         claimed = claimed_in(self._log)
         self._readers = {partition: PosReader(partition, self._partitioning, claimed, bounds[partition][0]) for partition in door}
-        self._source = self._log.reader({partition: first for partition, (first, _) in bounds.items()})
+        self._source = self._log.reader({partition: first for partition, (first, _) in bounds.items()}, headers=True)
         while any(reader.position < bounds[partition][1] for partition, reader in self._readers.items()):
             self._read(1.0)
         lines = [reader.last_value for reader in self._readers.values() if reader.last_value]
         self.ts_ns = max((decode(line).ts_ns for line in lines), default=0)
         self._ends = {name_of(partition): reader.last for partition, reader in self._readers.items()}
+        self._source.close()
+        self._source = self._log.reader({partition: reader.position for partition, reader in self._readers.items()})
         self._settle(ts_ns)
         return self.enter(ts_ns, Epoch(reason))
 
-    def enter(self, ts_ns: int, data: Payload, acknowledge: Callable[[], None] | None = None) -> Event:
+    def enter(
+        self, ts_ns: int, data: Payload, acknowledge: Callable[[], None] | None = None, *, row: Seq | None = None
+    ) -> Event:  # fmt: skip
         """Number one outside event and send it. `acknowledge` is called once it was read back.
 
-        Time never runs back: the event's is `ts_ns`, or the last event's if that is later.
+        Time never runs back: the event's is `ts_ns`, or the last event's if that is later. `row` is the event's place in its
+        source, where that has places: a door that opens later finds in `rows_heard` how far the source had come.
         """
         self.ts_ns = max(self.ts_ns, ts_ns)
         if type(data) is MarketTick and data.ts_ns != self.ts_ns:
@@ -71,7 +77,9 @@ class LogDoor:
         self._number += 1
         if acknowledge is not None:
             self._unheard[event.pos] = acknowledge
-        headers = (("pos", event.id.encode()),)
+        headers = [("pos", event.id.encode())]
+        if row is not None:
+            headers.append(("row", b"%d-%d" % row))
         self._writer.send(
             self._partitioning.of(event), key_of(data).encode(), encode(event), max(1, self.ts_ns // NS_PER_MS), headers
         )
@@ -105,9 +113,18 @@ class LogDoor:
                     f"a newer door has opened: epoch {reader.up_to[0]} is promised in {record.partition[0]}, this one is"
                     f" {self.epoch}; where no other door runs, control.epochs was made anew under topics that were not"
                 )
+            if event is not None and record.headers:
+                self._note_row(record)
             if event is not None and (acknowledge := self._unheard.pop(event.pos, None)) is not None:
                 acknowledge()
         return bool(records)
+
+    def _note_row(self, record: Record) -> None:
+        row = dict(record.headers).get("row")
+        if row is not None:
+            epoch, number = map(int, row.split(b"-"))
+            topic = record.partition[0]
+            self.rows_heard[topic] = max(self.rows_heard.get(topic, (0, 0)), (epoch, number))
 
     def flush(self) -> None:
         """Wait until all that was sent is durable."""

@@ -1,0 +1,159 @@
+"""The market_feed service: a source of outside events, operator commands, and the door they pass.
+
+A tape plays at the pace of its own times, faster, or as fast as it goes. Its rows, beats and session events are numbered
+anew and none are added; the door's own epoch event stands for the tape's first, later ones pass. So a tape of one epoch
+keeps its seqs, unless a command or another door comes between.
+"""
+
+import time
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any, NamedTuple, Protocol
+
+from alphapanda.adapters.tape import Tape
+from alphapanda.contracts.errors import ContractError
+from alphapanda.contracts.events import Epoch, Event, MarketTick, Payload
+from alphapanda.pipeline import TOPIC_OF
+from alphapanda.runtime.log.commands import command_of
+from alphapanda.runtime.log.control import Seq
+from alphapanda.runtime.log.door import LogDoor
+from alphapanda.runtime.log.http_server import Mailbox
+from alphapanda.runtime.log.partitions import Partitioning
+from alphapanda.runtime.log.protocol import Log
+
+NS = 1_000_000_000
+ROWS_A_STEP = 2_000
+
+
+class Row(NamedTuple):
+    """One event of a source, with its place there."""
+
+    place: Seq
+    ts_ns: int
+    data: Payload
+
+
+class Source(Protocol):
+    """Where market data comes from."""
+
+    opens_ns: int  # time of the epoch event of a door that opens on it
+
+    def rows(self, heard: dict[str, Seq]) -> Iterator[Row]:
+        """What is still to pass the door; `heard`: the last place of each topic that has."""
+
+
+class TapeSource:
+    """The events of a tape but its first epoch."""
+
+    def __init__(self, tape: Tape) -> None:
+        self._tape = tape
+        self.opens_ns: int = next(iter(tape.events())).ts_ns
+
+    def rows(self, heard: dict[str, Seq]) -> Iterator[Row]:
+        """Rows behind the last that came through, in each topic."""
+        for first, event in _numbered(self._tape.events()):
+            place = event.pos[:2]
+            if first and type(event.data) is Epoch:
+                continue
+            if place > heard.get(TOPIC_OF[type(event.data)], (0, 0)):
+                yield Row(place, event.ts_ns, event.data)
+
+
+def _numbered(events: Iterator[Event]) -> Iterator[tuple[bool, Event]]:
+    for i, event in enumerate(events):
+        yield i == 0, event
+
+
+class Feed:
+    """The door service: call `boot`, then `step` again and again, and `close`."""
+
+    name = "market_feed.0"
+
+    def __init__(
+        self, log: Log, partitioning: Partitioning, source: Source, *, speed: float = 0.0, mailbox: Mailbox | None = None
+    ) -> None:
+        """`speed` is market seconds a second; 0: as fast as it goes."""
+        self._source, self._speed, self._mailbox = source, speed, mailbox
+        self.door = LogDoor(log, partitioning)
+        self.handled = 0
+        self.ended = False
+        self._next: Row | None = None
+
+    def boot(self) -> None:
+        """Open the door and go to where the source had come. Raises LogError."""
+        self.door.open(self._source.opens_ns, "door opened")
+        self._rows = self._source.rows(self.door.rows_heard)
+        self._next = next(self._rows, None)
+        self._began, self._first_ns = time.monotonic(), self._next.ts_ns if self._next is not None else 0
+
+    def step(self, timeout_s: float) -> int:
+        """Let through what is due, and acknowledge what was read back; returns how many events passed.
+
+        Raises ReplacedError where another door has opened, LogError.
+        """
+        count = 0
+        for _ in range(ROWS_A_STEP):
+            row = self._next
+            if row is None or self._wait_s(row) > 0:
+                break
+            self._pass(row)
+            count += 1
+            self._next = next(self._rows, None)
+        self.ended = self._next is None
+        count += self._take_commands()
+        self.handled += count
+        self.door.serve()
+        if not count and timeout_s > 0:
+            wait_s = timeout_s if self._next is None else max(0.0, self._wait_s(self._next))
+            time.sleep(min(timeout_s, wait_s, 0.05))
+        return count
+
+    def _wait_s(self, row: Row) -> float:
+        if not self._speed:
+            return 0.0
+        return (row.ts_ns - self._first_ns) / NS / self._speed - (time.monotonic() - self._began)
+
+    def _pass(self, row: Row) -> None:
+        ts_ns, data = max(row.ts_ns, self.door.ts_ns), row.data
+        if type(data) is MarketTick and data.ts_ns != ts_ns:
+            fields: dict[str, Any] = {name: getattr(data, name) for name in data.__struct_fields__}
+            data = MarketTick(**fields | {"ts_ns": ts_ns})
+        self.door.enter(ts_ns, data, row=row.place)
+
+    def _take_commands(self) -> int:
+        count = 0
+        for body, answer in self._mailbox.take() if self._mailbox is not None else ():
+            try:
+                command = command_of(body)
+            except ContractError as error:
+                answer(HTTPStatus.BAD_REQUEST, {"error": str(error)})
+                continue
+            said: dict[str, str] = {}
+            event = self.door.enter(
+                self.door.ts_ns,
+                command,
+                lambda answer=answer, said=said: answer(HTTPStatus.OK, said),  # type: ignore[misc]
+            )
+            said["id"] = event.id
+            count += 1
+        return count
+
+    @property
+    def frontier(self) -> Seq:
+        """The seq that the next event will get."""
+        return self.door.next_seq
+
+    frontier_age_s = 0.0
+
+    @property
+    def clock_ns(self) -> int:
+        """Door time."""
+        return self.door.ts_ns
+
+    def save(self) -> None:
+        """All that the door knows is in the log."""
+        self.door.flush()
+
+    def close(self) -> None:
+        """Flush, and let go of the log."""
+        self.door.close()
