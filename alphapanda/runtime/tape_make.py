@@ -23,6 +23,18 @@ _NAMES = (  # invented: symbol, price at the start, share of all ticks, typical 
     ("PEEPAL", 731.2, 3.0, 2), ("SAL", 1210.0, 2.0, 2), ("TEAK", 3320.0, 1.0, 4), ("TAMARIND", 58.9, 0.3, 3),
 )  # fmt: skip
 
+MOST_INSTRUMENTS = 500
+
+
+def _names(count: int) -> list[tuple[str, float, float, int]]:
+    """The first `count` instruments: those above, then the same again with a number, dearer and quieter."""
+    rounds = [divmod(i, len(_NAMES)) for i in range(count)]
+    named = [(again, *_NAMES[i]) for again, i in rounds]
+    return [
+        (f"{name}{again + 1}" if again else name, price * (1 + again / 10), share / (1 + again), spread)
+        for again, name, price, share, spread in named
+    ]
+
 
 def make_tape(
     dst: Path, *, seed: int = 7, days: Sequence[date] = (date(2024, 3, 1),), ticks: int = 100_000, instruments: int = 6,
@@ -32,11 +44,12 @@ def make_tape(
 
     Raises ConfigurationError for a day without a session or a number of instruments that is not there.
     """
-    if not 1 <= instruments <= len(_NAMES):
-        raise ConfigurationError(f"there are 1 to {len(_NAMES)} made-up instruments, not {instruments}")
+    if not 1 <= instruments <= MOST_INSTRUMENTS:
+        raise ConfigurationError(f"there are 1 to {MOST_INSTRUMENTS} made-up instruments, not {instruments}")
+    names = _names(instruments)
     market, rng = load_profile(profile), np.random.Generator(np.random.PCG64(seed))
-    table = [Instrument(1000 + i * 256 + 1, name, tick_size=TICK_SIZE) for i, (name, *_) in enumerate(_NAMES[:instruments], 1)]
-    grid = np.array([round(price / TICK_SIZE) for _, price, *_ in _NAMES[:instruments]])
+    table = [Instrument(1000 + i * 256 + 1, name, tick_size=TICK_SIZE) for i, (name, *_) in enumerate(names, 1)]
+    grid = np.array([round(price / TICK_SIZE) for _, price, *_ in names])
     source = f"synthetic, seed {seed}, {ticks} ticks a day"
     with TapeWriter(dst, profile=market, instruments=table, columns=COLUMNS, source=source) as writer:
         for done, day in enumerate(days):
@@ -52,12 +65,12 @@ def make_tape(
 def _day(rng: np.random.Generator, session: TradingSession, tokens: list[int], grid: Any, ticks: int) -> pl.DataFrame:
     """One day's rows; `grid` holds each instrument's price in ticks, and is moved on to the day's last."""
     ts_ns = _times(rng, session, ticks)
-    shares = np.array([share for _, _, share, _ in _NAMES[: len(tokens)]])
+    shares = np.array([share for _, _, share, _ in _names(len(tokens))])
     which = rng.choice(len(tokens), ticks, p=shares / shares.sum())
     steps = rng.choice([-1, 0, 0, 0, 1], ticks) + _jumps(rng, ticks)
     quantity = rng.geometric(0.02, ticks)
     prices, volume, spread = np.empty(ticks, np.int64), np.empty(ticks, np.int64), np.empty(ticks, np.int64)
-    for i, (_, _, _, typical) in enumerate(_NAMES[: len(tokens)]):
+    for i, (_, _, _, typical) in enumerate(_names(len(tokens))):
         mine = which == i
         prices[mine] = np.maximum(20, grid[i] + np.cumsum(steps[mine]))
         grid[i] = prices[mine][-1] if mine.any() else grid[i]
