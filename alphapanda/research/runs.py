@@ -242,9 +242,16 @@ def runs(root: Path | str = DEFAULT_ROOT) -> pl.DataFrame:
 
 
 def load(name: str | Path = "latest", root: Path | str = DEFAULT_ROOT) -> Run:
-    """A run by id, by folder, or the newest. Raises AlphaPandaError that says where it looked."""
+    """A run by id, by folder (a session's too, also while it grows), or the newest.
+
+    Raises AlphaPandaError that says where it looked.
+    """
     if Path(name, "manifest.json").is_file():
         return Run.open(name)
+    if Path(name, "session.json").is_file():
+        from alphapanda.research.session_run import open_session
+
+        return open_session(Path(name))
     if name != "latest":
         return Run.open(Path(root) / f"run_id={name}")
     found = runs(root)
