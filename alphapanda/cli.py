@@ -11,7 +11,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from alphapanda import cli_run
 from alphapanda.adapters.tape import Tape
+from alphapanda.cli_topics import topics
 from alphapanda.contracts.errors import AlphaPandaError, ConfigurationError
 from alphapanda.research import report
 from alphapanda.research.diff import diff as compare
@@ -30,6 +32,8 @@ from alphapanda.runtime.tape_slice import slice_tape, tape_info
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 tape_app = typer.Typer(no_args_is_help=True, help="Make, look at and cut tapes.")
 app.add_typer(tape_app, name="tape")
+app.add_typer(topics, name="topics")
+cli_run.mount(app)
 out, err = Console(), Console(stderr=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 PROOF_FAILED = 3
