@@ -37,6 +37,7 @@ class Source(Protocol):
     """Where market data comes from."""
 
     opens_ns: int  # time of the epoch event of a door that opens on it
+    reason: str  # and what it says
 
     def rows(self, heard: dict[str, Seq]) -> Iterator[Row]:
         """What is still to pass the door; `heard`: the last place of each topic that has."""
@@ -47,7 +48,9 @@ class TapeSource:
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
-        self.opens_ns: int = next(iter(tape.events())).ts_ns
+        first: Any = next(iter(tape.events()))
+        self.opens_ns: int = first.ts_ns
+        self.reason: str = getattr(first.data, "reason", "tape")
 
     def rows(self, heard: dict[str, Seq]) -> Iterator[Row]:
         """Rows behind the last that came through, in each topic."""
@@ -81,7 +84,7 @@ class Feed:
 
     def boot(self) -> None:
         """Open the door and go to where the source had come. Raises LogError."""
-        self.door.open(self._source.opens_ns, "door opened")
+        self.door.open(self._source.opens_ns, self._source.reason)
         self._rows = self._source.rows(self.door.rows_heard)
         self._next = next(self._rows, None)
         self._began, self._first_ns = time.monotonic(), self._next.ts_ns if self._next is not None else 0
