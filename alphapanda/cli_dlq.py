@@ -14,11 +14,13 @@ from rich.table import Table
 from alphapanda.contracts.errors import ConfigurationError
 from alphapanda.contracts.topics import TOPICS
 from alphapanda.runtime.log import commands, dead_letters
+from alphapanda.runtime.log.opening import LogKind, open_log
 from alphapanda.runtime.log.protocol import Log
 from alphapanda.runtime.settings import load_settings
 
 dlq = typer.Typer(no_args_is_help=True, help="Records that services could not read: list, show, requeue.")
 Prefix = Annotated[str, typer.Option(help="What stands before every topic's name, such as `paper.monday.`")]
+OfLog = Annotated[LogKind, typer.Option("--log", help="kafka, or embedded (no broker).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Service = Annotated[str, typer.Argument(help="The service, such as risk_manager.")]
 At = Annotated[int, typer.Argument(help="The letter's number, as `dlq list` shows it.")]
@@ -26,17 +28,13 @@ SERVICES = tuple(name.removesuffix(".dlq") for name in TOPICS if name.endswith("
 
 
 @contextmanager
-def opened(prefix: str) -> Iterator[Log]:
+def _opened(prefix: str, log: LogKind) -> Iterator[Log]:
     """The log under a prefix."""
+    opened = open_log(load_settings(), prefix, log)
     try:
-        from alphapanda.adapters.kafka_log import KafkaLog
-    except ImportError as error:
-        raise ConfigurationError(f"the broker's client is not installed ({error}): pip install 'alphapanda[kafka]'") from error
-    log = KafkaLog(load_settings().kafka, prefix)
-    try:
-        yield log
+        yield opened
     finally:
-        log.close()
+        opened.close()
 
 
 def _known(service: str) -> str:
@@ -61,12 +59,13 @@ def _print_json(value: Any) -> None:
 def list_(
     service: Annotated[str | None, typer.Argument(help="The service; all of them where none is given.")] = None,
     prefix: Prefix = "",
+    log: OfLog = "kafka",
     as_json: AsJson = False,
 ) -> None:
     """List the dead letters, each once."""
     services = SERVICES if service is None else (_known(service),)
-    with opened(prefix) as log:
-        found = [letter for one in services for letter in dead_letters.read_dead_letters(log, one)]
+    with _opened(prefix, log) as found_in:
+        found = [letter for one in services for letter in dead_letters.read_dead_letters(found_in, one)]
     if as_json:
         _print_json({"prefix": prefix, "letters": [_as_dict(letter) for letter in found]})
         return
@@ -77,10 +76,10 @@ def list_(
 
 
 @dlq.command(epilog="Example: alphapanda dlq show risk_manager 0")
-def show(service: Service, at: At, prefix: Prefix = "", as_json: AsJson = False) -> None:
+def show(service: Service, at: At, prefix: Prefix = "", log: OfLog = "kafka", as_json: AsJson = False) -> None:
     """Show one dead letter whole."""
-    with opened(prefix) as log:
-        letter = dead_letters.find_dead_letter(log, _known(service), at)
+    with _opened(prefix, log) as found_in:
+        letter = dead_letters.find_dead_letter(found_in, _known(service), at)
     if as_json:
         _print_json(_as_dict(letter))
         return
@@ -95,11 +94,12 @@ def requeue(
     door: Annotated[str, typer.Option(help="Address of the running door, as it says at its start.")],
     value: Annotated[Path | None, typer.Option(help="File with the mended line; without it the letter as it is.")] = None,
     prefix: Prefix = "",
+    log: OfLog = "kafka",
     as_json: AsJson = False,
 ) -> None:
     """Give a command that could not be read to the door again, as a new one. Nothing else can go back: the error says why."""
-    with opened(prefix) as log:
-        letter = dead_letters.find_dead_letter(log, _known(service), at)
+    with _opened(prefix, log) as found_in:
+        letter = dead_letters.find_dead_letter(found_in, _known(service), at)
     command = dead_letters.requeued(letter, None if value is None else _read(value))
     answer = commands.post(door, command)
     if as_json:

@@ -10,16 +10,20 @@ from heapq import merge
 from pathlib import Path
 from typing import Any
 
+from alphapanda.adapters.segments import Segments
 from alphapanda.adapters.tape import Tape
 from alphapanda.adapters.topic_events import events_in
+from alphapanda.contracts.codec import decode
 from alphapanda.contracts.errors import AlphaPandaError, ContractError
+from alphapanda.contracts.events import Event
 from alphapanda.pipeline import COPIES, DOOR, FILLED, OUTPUT_TOPICS, STAGES, TICKS, Stage
 from alphapanda.research.verify import LaneRooms, Letter, Recorded, Recording, Seq
 from alphapanda.runtime.log.control import FIRST, Progress, decode_control
 from alphapanda.runtime.log.dead_letters import PATIENCE_S, read_dead_letters
+from alphapanda.runtime.log.door_order import unbroken
 from alphapanda.runtime.log.partitions import Partitioning
 from alphapanda.runtime.log.protocol import Log, LogError, Partition, Record
-from alphapanda.runtime.log.reader import PartitionReader
+from alphapanda.runtime.log.reader import PartitionReader, Unreadable
 from alphapanda.runtime.log.start import claimed_in
 from alphapanda.runtime.replay import Rooms
 
@@ -56,8 +60,7 @@ class LogRecording:
 
     def _promised(self, stage: Stage) -> Seq:
         """Below it the stage has written all: the least of the promises in its partitions."""
-        topics = [*dict.fromkeys(stage.writes.values()), *(COPIES.values() if FILLED in stage.writes.values() else ())]
-        return min(self._promise_in(partition) for partition in self._partitioning.all(topics))
+        return min(self._promise_in(partition) for partition in self._partitioning.all(_own(stage)))
 
     def _promise_in(self, partition: Partition) -> Seq:
         first, end = self._log.bounds([partition])[partition]
@@ -141,6 +144,45 @@ def of_run(folder: Path, manifest: Mapping[str, Any], tape: Tape) -> Recording:
     topics: dict[str, Iterable[Recorded]] = {topic: _stored(folder / f"{topic}.parquet") for topic in OUTPUT_TOPICS}
     topics[TICKS] = (Recorded(event, None) for event in tape.events(end=(end[0], end[1])))  # all of the door, in order already
     return Recording(topics)
+
+
+def of_session(folder: Path, partitions: Mapping[str, int]) -> Recording:
+    """A recorded session, from its segments, which hold the lines; `partitions` of each topic as the session has them.
+
+    Of dead letters it has the inputs, and not what each service kept of them: that is compared in the log alone. While it
+    is recorded, only what was promised in every partition that a service writes and joins is compared.
+    """
+    segments = Segments(folder)
+    topics: dict[str, Iterable[Recorded]] = {topic: _lines(segments, topic) for topic in OUTPUT_TOPICS}
+    topics[TICKS] = _door_lines(segments)
+    promised = {stage.room: min(_promise(segments, one, partitions[one]) for one in _own(stage)) for stage in STAGES}
+    of_topic = {topic: promised[stage.room] for stage in STAGES for topic in stage.writes.values()}
+    done = {stage.room: min([promised[stage.room], *(of_topic[one] for one in (*stage.reads, *stage.hears))]) for stage in STAGES}
+    return Recording(topics, done, grows=True)
+
+
+def _own(stage: Stage) -> list[str]:
+    topics = list(dict.fromkeys(stage.writes.values()))
+    return [*topics, *COPIES.values()] if FILLED in topics else topics
+
+
+def _promise(segments: Segments, topic: str, count: int) -> Seq:
+    """The least promise in a topic's partitions."""
+    stored = [found[-1].state[2] for found in segments.of([topic]).values()]
+    return min(stored) if len(stored) == count else FIRST
+
+
+def _lines(segments: Segments, topic: str) -> Iterator[Recorded]:
+    return (Recorded(decode(line), line) for _, line, _ in segments.in_order([topic]))
+
+
+def _door_lines(segments: Segments) -> Iterator[Recorded]:
+    """All of the door, up to where it is known to be complete; what could not be read has a number and nothing else."""
+    parts = segments.of(DOOR)
+    last_epoch = min((found[-1].state[2][0] for found in parts.values()), default=1)
+    recorded = ((pos[:2], (pos, line, reason)) for pos, line, reason in segments.in_order(DOOR, dead=True))
+    for _, (pos, line, reason) in unbroken(recorded, FIRST, last_epoch):
+        yield Recorded(decode(line) if reason is None else Event(pos, 0, None, Unreadable(reason)), line)
 
 
 def _stored(path: Path) -> Iterator[Recorded]:

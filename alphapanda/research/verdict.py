@@ -80,6 +80,11 @@ class Report:
         return all(not one.total.wrong and one.failed is None for one in self.services)
 
     @property
+    def idle(self) -> list[str]:
+        """Services of which nothing could be compared, though something came from outside: that proves nothing."""
+        return [one.service for one in self.services if self.roots and one.pending == self.roots]
+
+    @property
     def first(self) -> Divergence | None:
         """The first difference in the one order; letters come last."""
         found = [one.first for one in self.services if one.first is not None]
