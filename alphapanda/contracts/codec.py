@@ -198,12 +198,16 @@ def decode(line: bytes) -> Event:
         values, cause, ts_ns = msgspec.structs.astuple(read.data), None, parse_rfc3339(read.ts)
         if plan.made:
             values, cause = values[:-1], parse_pos(values[-1])
+        if plan.is_tick:
+            exchange_ts = values[-1]
+            if exchange_ts is not None:
+                values = (*values[:-1], parse_rfc3339(exchange_ts))
+            return Event(parse_pos(read.id), ts_ns, None, MarketTick(ts_ns, *values))
         if plan.times:
             values = tuple(
                 parse_rfc3339(value) if i in plan.times and value is not None else value for i, value in enumerate(values)
             )
-        data = MarketTick(ts_ns, *values) if plan.is_tick else plan.cls(*values)
-        return Event(parse_pos(read.id), ts_ns, cause, data)
+        return Event(parse_pos(read.id), ts_ns, cause, plan.cls(*values))
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
         raise ContractError(f"{_complaint(line)}: {error}") from error
 

@@ -6,7 +6,7 @@
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from typing import Any
 
@@ -121,7 +121,7 @@ class Replay:
         self._timed = any(lane.state.timed for lane in rooms.instruments)
         self._bars = {lane.lane: lane.add for lane in rooms.instruments}
         self._features_on_ticks = any(lane.speaks_on_ticks for lane in rooms.instruments)
-        self._hearing = any(lane.hears for lane in rooms.strategies)
+        self._hearing = {token for lane in rooms.strategies if lane.hears for token in lane.instruments}
         self._told = self.loop.rooms[1][3]  # feedback that strategies are still to hear
 
     def snapshot(self) -> Any:
@@ -151,6 +151,20 @@ class Replay:
             for event in stretch.events:
                 self.event(event)
 
+    def heard_of(self, roots: Iterable[Event]) -> Iterator[Event]:
+        """`roots` without the beats at which nobody says anything, so that ticks make longer stretches."""
+        if self._timed:
+            yield from roots
+            return
+        portfolio = self.rooms.portfolio
+        next_ns = portfolio.state.next_snapshot_ns
+        for root in roots:
+            if type(root.data) is Beat:
+                if root.ts_ns < next_ns:
+                    continue
+                next_ns = portfolio.next_after(root.ts_ns)
+            yield root
+
     def beats(self, run: Beats) -> None:
         """Beats; without bars to close, only those at which the portfolio speaks."""
         portfolio = self.rooms.portfolio.state
@@ -162,7 +176,7 @@ class Replay:
         """Ticks with nothing between them."""
         at, count = 0, len(run.ticks)
         while at < count:
-            until = self._quiet_until(run.ticks, at)
+            until = self._quiet_until(run, at)
             if until == at:
                 self.event(_root(run.epoch, run.numbers[at], run.ticks[at].ts_ns, run.ticks[at]))
                 until = at + 1
@@ -171,14 +185,18 @@ class Replay:
                 self._stretch(run if whole else run.part(at, until))
             at = until
 
-    def _quiet_until(self, ticks: list[MarketTick], at: int) -> int:
-        """The end of the stretch from `at` on in which no feedback falls due to a strategy, and no feature."""
+    def _quiet_until(self, run: Ticks, at: int) -> int:
+        """The end of the stretch from `at` on in which no strategy is to hear feedback first, nor a feature."""
         if self._features_on_ticks:
             return at
+        ticks, tokens = run.ticks, run.tokens
         if not self._hearing:
             return len(ticks)
-        first_ns = min(self._told[0].ts_ns, ticks[at].ts_ns) if self._told else ticks[at].ts_ns
-        return bisect_left(ticks, first_ns + self.loop.delay_ns, lo=at, key=_ts_ns)
+        oldest_ns = min(self._told[0].ts_ns, ticks[at].ts_ns) if self._told else ticks[at].ts_ns
+        place = bisect_left(ticks, oldest_ns + self.loop.delay_ns, lo=at, key=_ts_ns)
+        while place < len(tokens) and tokens[place] not in self._hearing:
+            place += 1
+        return place
 
     def _stretch(self, run: Ticks) -> None:
         """Ticks in which strategies hear of nothing but ticks."""

@@ -87,10 +87,31 @@ class Join:
         self.frontier = after(head)
         return Joined(root, inputs)
 
+    def roots_alone(self, limit: int) -> list[Event]:
+        """Up to `limit` next outside events, taken out, for who joins nothing to them: `next` for the whole pipeline."""
+        taken: list[Event] = []
+        roots = self.roots
+        epoch, number = self.frontier
+        while len(taken) < limit:
+            root = roots.pop((epoch, number), None)
+            if root is None:
+                self.frontier = epoch, number
+                if self._across_a_hole() is None:
+                    break
+                epoch, number = self.frontier
+                continue
+            taken.append(root)
+            number += 1
+        self.frontier = epoch, number
+        return taken
+
     def _across_a_hole(self) -> Event | None:
         """The smallest root behind numbers that will never come."""
-        head = min(self.roots, default=None)
-        if head is None or any(reader.up_to < head for reader in self._door):
+        promised = min(reader.up_to for reader in self._door)
+        if not self.roots or promised <= self.frontier:
+            return None  # as nearly always: it has only not been fetched yet
+        head = min(self.roots)
+        if promised < head:
             return None
         self.frontier = head  # and passed on: a stage before us may wait for "all below head"
         return self.roots[head]

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from alphapanda.contracts.codec import decode
 from alphapanda.contracts.errors import ContractError
-from alphapanda.contracts.events import Event, Payload, Pos, parse_pos
-from alphapanda.pipeline import COPIES, DOOR, FILLED, PIPELINE
+from alphapanda.contracts.events import Event, MarketTick, Payload, Pos, parse_pos
+from alphapanda.pipeline import COPIES, DOOR, FILLED, PIPELINE, TICKS
 from alphapanda.runtime.log.control import FIRST, NOTHING, Control, Progress, Seq, decode_control
-from alphapanda.runtime.log.partitions import Partitioning
+from alphapanda.runtime.log.partitions import Partitioning, spread
 from alphapanda.runtime.log.protocol import Partition, Record
 
 _RANKS = {topic: stage.rank for stage in PIPELINE for topic in stage.writes.values()}
@@ -57,7 +57,8 @@ class PartitionReader:
         self.skipped = 0  # repeats, and what an older writer wrote below a promise
         self.control: Control | None = None  # the last control record that is no promise
         self._epoch = 0  # the highest known to be claimed
-        self._rank, self._is_door = RANKS[partition[0]], partition[0] in DOOR
+        self._rank, self._is_door, self._is_ticks = RANKS[partition[0]], partition[0] in DOOR, partition[0] == TICKS
+        self._count = partitioning.counts[partition[0]]
 
     def take(self, record: Record) -> Heard:
         """Hear one record. Raises ContractError for what cannot stand there; the record does not count as read then."""
@@ -97,14 +98,19 @@ class PartitionReader:
 
     def _stands(self, event: Event, record: Record) -> bool:
         """Whether the event is heard. Raises ContractError for a `pos` that cannot stand here."""
-        pos = event.pos
-        if pos[2] != self._rank or (type(event.data) is not Unreadable and self._place(event) != self.partition[1]):
+        pos, data = event.pos, event.data
+        if type(data) is MarketTick and self._is_ticks:  # the hot path
+            elsewhere = spread(data.instrument_token, self._count) != self.partition[1]
+        else:
+            elsewhere = type(data) is not Unreadable and self._place(event) != self.partition[1]
+        if elsewhere or pos[2] != self._rank:
             raise ContractError(
                 f"{self._where(record)}: {event.id} cannot stand here: it is of another stage, topic or partition; who wrote it?"
             )
         if pos[0] > self._epoch and pos[0] > (known := self._ask_epoch()):
             raise ContractError(f"{self._where(record)}: {event.id} is of an epoch that nobody claimed: the last is {known}")
-        if pos <= self.last or pos[:2] < self.up_to or any(pos[0] < epoch and pos > end for epoch, end in self.ends):
+        ended = self.ends and any(pos[0] < epoch and pos > end for epoch, end in self.ends)
+        if pos <= self.last or pos[:2] < self.up_to or ended:
             self.skipped += 1
             return False
         return True

@@ -6,7 +6,7 @@ topics in memory; one process a stage (`StageWorker`) reads them from the log. B
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Protocol
 
@@ -237,10 +237,8 @@ class PipelineWorker(Worker):
 
     def work(self) -> int:
         """Handle the seqs that are ready; returns how many."""
-        roots: list[Event] = []
-        while len(roots) < SEQS_A_BATCH and (joined := self.join.next()) is not None:
-            roots.append(joined.root)
-        for stretch in stretches(roots):
+        roots = self.join.roots_alone(SEQS_A_BATCH)
+        for stretch in stretches(self.replay.heard_of(roots)):
             self.replay.take(stretch)
         if roots:
             self.clock_ns = roots[-1].ts_ns
@@ -255,7 +253,7 @@ class PipelineWorker(Worker):
         self.replay.restore(state)
 
 
-def stretches(roots: Sequence[Event]) -> list[Stretch]:
+def stretches(roots: Iterable[Event]) -> list[Stretch]:
     """Outside events in stretches of one kind."""
     made: list[Stretch] = []
     for (kind, epoch), group in groupby(roots, key=lambda root: (type(root.data), root.pos[0])):

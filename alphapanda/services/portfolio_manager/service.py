@@ -85,8 +85,12 @@ class PortfolioManager(Lane):
         """A snapshot of every book, once each interval."""
         if event.ts_ns < self.state.next_snapshot_ns:
             return ()
-        self.state.next_snapshot_ns = (event.ts_ns // self.interval_ns + 1) * self.interval_ns
+        self.state.next_snapshot_ns = self.next_after(event.ts_ns)
         return self._snapshots("clock", self.state.books)
+
+    def next_after(self, ts_ns: int) -> int:
+        """When the first beat makes snapshots again, after one at `ts_ns` did."""
+        return (ts_ns // self.interval_ns + 1) * self.interval_ns
 
     def on_session_close(self, event: Event) -> Outputs:
         """The day's last word on every book."""
