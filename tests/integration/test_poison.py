@@ -93,6 +93,15 @@ def test_an_event_of_another_partition_stops_the_reader(log: FileLog, topic: str
     assert heard(written(log, other, [encode(poison.good(topic, 1))])) == ([], [], True)
 
 
+@pytest.mark.xfail(strict=True, reason="decode lets TypeError and RecursionError through")
+@pytest.mark.parametrize(
+    "value", [b'{"type":["X"],"ts":"","key":"","source":"","version":1,"data":{},"id":""}', b'{"a":' + b"[" * 50_000]
+)
+def test_whatever_json_can_be_is_a_dead_letter(log: FileLog, value: bytes) -> None:
+    """A type that is a list, and a depth that no decoder goes to."""
+    assert heard(written(log, ("orders.placed", 0), [value])) == ([], [0], False)
+
+
 def test_garbage_among_the_claims_costs_a_number(log: FileLog) -> None:
     """Epochs are offsets: nobody reads what a claim says."""
     before = log.bounds([("control.epochs", 0)])["control.epochs", 0][1]

@@ -1,14 +1,22 @@
 """`verify`: every service from its recorded inputs; a changed handler shows in its own service, and nowhere else."""
 
-from collections.abc import Callable
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from alphapanda import cli_dlq, cli_verify
 from alphapanda.adapters.tape import Tape
-from alphapanda.contracts.errors import AlphaPandaError
+from alphapanda.contracts.errors import AlphaPandaError, ConfigurationError
 from alphapanda.contracts.events import Event, Payload
 from alphapanda.core.handler import Outputs
 from alphapanda.pipeline import FILLED, FILLED_PAPER
@@ -16,11 +24,15 @@ from alphapanda.research import recordings
 from alphapanda.research.verdict import Report
 from alphapanda.research.verify import verify
 from alphapanda.runtime.container import AppContainer, named
+from alphapanda.runtime.log.dead_letters import RequeueError
+from alphapanda.runtime.log.recorder import Recorder
+from alphapanda.runtime.log.session import begin_session
 from alphapanda.runtime.replay import Rooms
 from alphapanda.runtime.replay_run import Finished, run_replay
 from alphapanda.runtime.settings import load_settings
 from alphapanda.runtime.tape_make import make_tape
 from strategies.pairs import Pairs
+from tests.log_session import LogSession
 from tests.strategies_for_tests import Inventory, Turner
 
 SETTINGS = {"risk.max_gross_exposure": 2_000}
@@ -180,3 +192,136 @@ def test_a_report_is_json(run: Finished, tape: Tape) -> None:
     report = verified(run, tape, lambda rooms: say_otherwise(rooms.portfolio, "PositionUpdate", off("quantity")))
     said = msgspec.json.decode(msgspec.json.encode(report.as_dict()))
     assert (said["equal"], said["services"][4]["different"], said["first"]["service"]) == (False, 1, "portfolio_manager")
+
+
+app = typer.Typer()
+app.command()(cli_verify.verify)
+app.add_typer(cli_dlq.dlq, name="dlq")
+
+
+def alphapanda(*words: str, status: int = 0) -> Any:
+    done = CliRunner().invoke(app, [*words, "--json"])
+    assert done.exit_code == status, done.output + repr(done.exception)
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def session(tape: Tape, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A session of five services, recorded, with one bad record that risk kept; its log lies beside it."""
+    home = tmp_path_factory.mktemp("home")
+    container = AppContainer(load_settings({**SETTINGS, "storage.snapshots": home / "data" / "snapshots"}))
+    played = LogSession(home / "data" / "logs" / "paper", container, tape, specs)
+    played.play(event for event in islice(tape.events(), 1_500))
+    played.settle()
+    played.inject(("trading.signals.generated", 0), b"no event")
+    played.play(event for event in islice(tape.events(), 1_500, 2_000))
+    played.settle()
+    folder = home / "data" / "sessions" / "paper"
+    begin_session(folder, "paper.", container, tape, specs(), played.partitioning)
+    recorder = Recorder(played.log, played.partitioning, folder)
+    for worker in played.workers.values():
+        worker.close()
+    while recorder.behind(recorder.ends()):
+        recorder.step(0.1)
+    recorder.close()
+    played.workers = {}
+    played.close()
+    before = Path.cwd()
+    os.chdir(home)
+    sys.path.insert(0, str(before))
+    yield folder
+    sys.path.remove(str(before))
+    os.chdir(before)
+
+
+def test_a_session_is_verified_by_its_name(session: Path) -> None:
+    """From its segments; of the bad record it has nothing that risk kept."""
+    said = alphapanda("verify", session.name)
+    assert (said["equal"], said["roots"], [one["pending"] for one in said["services"]]) == (True, 2_000, [0] * 5)
+    assert min(one["equal"] for one in said["services"]) > 100
+    assert alphapanda("verify", str(session)) == said
+
+
+def test_a_session_is_verified_from_its_log_too(session: Path) -> None:
+    """And there the dead letter is compared."""
+    said = alphapanda("verify", session.name, "--log", "embedded")
+    (letters,) = [topics for one in said["services"] for name, topics in one["topics"].items() if name == "risk_manager.dlq"]
+    assert (said["equal"], said["roots"], letters["events"], letters["equal"]) == (True, 2_000, 1, 1)
+
+
+def test_a_session_of_one_process_kept_none_of_them(session: Path) -> None:
+    """`run all` does not read the inner topics back: a letter of one would be extra."""
+    said = alphapanda("verify", session.name, "--log", "embedded", "--one-process", status=1)
+    assert (said["first"]["topic"], said["first"]["kind"]) == ("risk_manager.dlq", "extra")
+
+
+def test_a_session_under_other_settings_is_found_out(session: Path) -> None:
+    """Risk with another limit says other things; the rest hears what was recorded."""
+    said = json.loads((session / "session.json").read_text())
+    said["settings"]["risk"]["max_gross_exposure"] = 1_000
+    other = session.with_name("other")
+    shutil.copytree(session, other)
+    (other / "session.json").write_text(json.dumps(said))
+    report = alphapanda("verify", str(other), status=1)
+    wrong = [one["service"] for one in report["services"] if one["missing"] or one["extra"] or one["different"]]
+    assert (wrong, report["first"]["service"]) == (["risk_manager"], "risk_manager")
+    shown = CliRunner().invoke(app, ["verify", str(other)])
+    assert (shown.exit_code, "first difference" in shown.stdout, "caused by" in shown.stdout) == (1, True, True)
+
+
+def test_a_run_is_verified_by_its_folder(run: Finished) -> None:
+    """A replay's."""
+    assert alphapanda("verify", str(run.path))["equal"]
+    shown = CliRunner().invoke(app, ["verify", str(run.path)])
+    assert (shown.exit_code, shown.stdout.rstrip().endswith("equal")) == (0, True)
+
+
+def test_a_session_that_nobody_ran_proves_nothing(session: Path, tape: Tape) -> None:
+    """Exit status 1, though nothing differs."""
+    data = session.parents[1]
+    container = AppContainer(load_settings({**SETTINGS, "storage.snapshots": data / "snapshots" / "idle"}))
+    played = LogSession(data / "logs" / "idle", container, tape, specs, services=("feature_engine",))
+    played.play(islice(tape.events(), 10))
+    played.settle()
+    played.close()
+    done = CliRunner().invoke(app, ["verify", session.name, "--log", "embedded", "--prefix", "idle."])
+    assert (done.exit_code, "nothing of strategy_runner" in done.stdout) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        ([], "name a session"), (["nothing"], "there is no session or run"),
+        (["--log", "embedded"], "does not say which strategies"),
+        (["--log", "embedded", "--prefix", "no.", "paper"], "no log in"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_verified_is_said(session: Path, words: list[str], wrong: str) -> None:
+    """With what to do."""
+    done = CliRunner().invoke(app, ["verify", *words])
+    assert isinstance(done.exception, ConfigurationError)
+    assert wrong in str(done.exception)
+
+
+def test_dead_letters_are_listed_and_shown(session: Path) -> None:
+    """By service; each once."""
+    log = ("--prefix", "paper.", "--log", "embedded")
+    letter, recorders = alphapanda("dlq", "list", *log)["letters"]
+    assert (letter["service"], letter["topic"], letter["value"]) == ("risk_manager", "trading.signals.generated", "no event")
+    assert (recorders["service"], recorders["offset"]) == ("recorder", letter["offset"])
+    assert alphapanda("dlq", "show", "risk_manager", str(letter["at"]), *log) == letter
+    wide = CliRunner(env={"COLUMNS": "200"})
+    shown = [wide.invoke(app, ["dlq", *words, *log]).stdout for words in (["list"], ["show", "risk_manager", "0"])]
+    assert ["trading.signals" in one for one in shown] == [True, True]
+    gone = CliRunner().invoke(app, ["dlq", "show", "risk_manager", "7", *log])
+    assert "has no letter 7" in str(gone.exception)
+    assert "has no dead letters" in str(CliRunner().invoke(app, ["dlq", "list", "nobody", *log]).exception)
+
+
+def test_a_stages_record_is_not_requeued(session: Path) -> None:
+    """The owner writes it; the message says so."""
+    done = CliRunner().invoke(
+        app, ["dlq", "requeue", "risk_manager", "0", "--door", "http://127.0.0.1:1", "--prefix", "paper.", "--log", "embedded"]
+    )
+    assert isinstance(done.exception, RequeueError)
+    assert "written by its stage alone" in str(done.exception)
