@@ -1,6 +1,6 @@
 """A log as a tape: the door's events between two times, seqs or offsets, ready for a replay, or written as a tape.
 
-A time is mapped to one seq by `market.clock`, and all door partitions are sought to it (`start_at`). What is read is what
+A time is mapped to one seq by `market.clock`, and all door partitions are sought to it (`clock_index`). What is read is what
 the log held when it was opened, up to the last event whose number is known to have no gap before it. A replay from the
 middle starts cold: the trading session's earlier session events and commands are handed over first, as from a tape.
 """
@@ -17,14 +17,15 @@ from alphapanda.contracts.codec import encode_all
 from alphapanda.contracts.errors import ConfigurationError, TapeError
 from alphapanda.contracts.events import Beat, BrokerUpdate, Epoch, Event, FeedGap, SessionOpen
 from alphapanda.core.stretches import Stretch
-from alphapanda.pipeline import CLOCK, COMMANDS, DOOR, TICKS
+from alphapanda.pipeline import COMMANDS, DOOR, TICKS
+from alphapanda.runtime.log.clock_index import ClockIndex
 from alphapanda.runtime.log.compact import write_numbered
 from alphapanda.runtime.log.control import after, name_of
 from alphapanda.runtime.log.door_order import DoorOrder
 from alphapanda.runtime.log.partitions import Partitioning
 from alphapanda.runtime.log.protocol import Log, LogError, Partition, Record
 from alphapanda.runtime.log.reader import PartitionReader, Unreadable, pos_alone
-from alphapanda.runtime.log.start import Start, claimed_in, start_at
+from alphapanda.runtime.log.start import Start, claimed_in
 from alphapanda.runtime.log.worker import stretches
 from alphapanda.runtime.replay_run import place
 
@@ -51,14 +52,17 @@ class TopicRange(Tape):
         self.path, self.columns, self.beat_interval_s = Path(name), market.columns, market.beat_interval_s
         self.profile, self.instruments = market.profile, market.instruments
         self._log, self._partitioning = log, partitioning
-        self._controls = self._whole((CLOCK, 0)), self._whole((COMMANDS, 0))
-        if not self._controls[0]:
+        self._clock = ClockIndex(log, partitioning)
+        if self._clock.first is None:
             raise TapeError(f"{name}: no door has written here yet, there is nothing to replay")
+        self._first: Seq = self._clock.first
         # After the clock: so an epoch that it tells of is promised within these bounds.
         self._bounds = log.bounds(partitioning.all(DOOR))
         self.digest = hashlib.sha256().hexdigest()
         ticks = (end - first for (topic, _), (first, end) in self._bounds.items() if topic == TICKS)
         self.manifest: dict[str, Any] = {"ticks": sum(ticks), "source": name, "ranges": {}}
+        self._controls = [*self._clock.events, *self._commands()]
+        self._controls.sort(key=_by_pos)
 
     def verify(self) -> None:
         """A log has no digests to compare with."""
@@ -66,19 +70,18 @@ class TopicRange(Tape):
     @property
     def seqs(self) -> tuple[Seq, Seq]:
         """First seq, and the one after the last that is known to be complete."""
-        return self._controls[0][0].pos[:2], self._end
+        return self._first, self._end
 
     @cached_property
     def _end(self) -> Seq:
-        last = self._controls[0][-1]
-        end = last.pos[:2]
-        for placed in self._placed(start_at(self._log, self._partitioning, last.ts_ns)):
+        end = self._clock.last
+        for placed in self._placed(self._clock.start_at(self._clock.time_at(end))):
             end = after(placed.event.pos[:2])
         return end
 
     def seq_at(self, ts_ns: int) -> Seq:
         """The first seq at or past this door time; the end of the log if there is none."""
-        for placed in self._placed(start_at(self._log, self._partitioning, ts_ns)):
+        for placed in self._placed(self._clock.start_at(ts_ns)):
             if placed.event.ts_ns >= ts_ns:
                 return placed.event.pos[:2]
         return self.seqs[1]
@@ -125,7 +128,7 @@ class TopicRange(Tape):
     def earlier_in_session(self, start: Seq) -> list[Event]:
         """Session events and commands of the trading session that `start` lies in, from its open on, before `start`."""
         earlier: list[Event] = []
-        for event in sorted((event for events in self._controls for event in events), key=lambda event: event.pos):
+        for event in self._controls:
             if event.pos[:2] >= start:
                 break
             if type(event.data) is SessionOpen:
@@ -145,8 +148,7 @@ class TopicRange(Tape):
 
     def _start_for(self, seq: Seq) -> Start:
         """Readers that hear everything from `seq` on. Raises LogError where retention removed some of it."""
-        before = [event.ts_ns for event in self._controls[0] if event.pos[:2] <= seq]
-        start = start_at(self._log, self._partitioning, before[-1] if before else 0)
+        start = self._clock.start_at(self._clock.time_at(seq))
         for partition, reader in start.readers.items():
             first = self._bounds[partition][0]
             if first and reader.position <= first:
@@ -165,7 +167,7 @@ class TopicRange(Tape):
             if event is not None:
                 order.put(event.pos[:2], _Placed(event, record.partition, record.offset))
                 yield from _readable(order.ready())
-        last_epoch = max(self._controls[0][-1].pos[0], min(reader.up_to[0] for reader in readers.values()))
+        last_epoch = max(self._clock.last[0], min(reader.up_to[0] for reader in readers.values()))
         yield from _readable(order.rest(last_epoch))
 
     def _records(self, positions: dict[Partition, int]) -> Iterator[Record]:
@@ -188,9 +190,9 @@ class TopicRange(Tape):
         finally:
             source.close()
 
-    def _whole(self, partition: Partition) -> list[Event]:
-        """Every event heard in a partition."""
-        self._bounds = self._log.bounds([partition])
+    def _commands(self) -> list[Event]:
+        """Every operator command."""
+        partition: Partition = (COMMANDS, 0)
         reader = PartitionReader(partition, self._partitioning, claimed_in(self._log))
         heard = (reader.take(record).event for record in self._records({partition: self._bounds[partition][0]}))
         return [event for event in heard if event is not None]
@@ -198,6 +200,10 @@ class TopicRange(Tape):
 
 def _readable(items: Iterator[_Placed]) -> Iterator[_Placed]:
     return (placed for placed in items if type(placed.event.data) is not Unreadable)
+
+
+def _by_pos(event: Event) -> Any:
+    return event.pos
 
 
 def _hash(sha: Any, events: list[Event]) -> None:
