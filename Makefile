@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint dev bench up topics
+.PHONY: demo test lint dev bench up topics e2e
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
@@ -33,3 +33,6 @@ up:  ## broker, its console, Valkey and Postgres, once they are healthy (needs D
 
 topics: $(STAMP)  ## the topics, on the broker that the settings name
 	$(BIN)/alphapanda topics create
+
+e2e: $(STAMP)  ## 200,000 ticks through six processes, replays and one process: the same bytes, on the broker that the settings name
+	ALPHAPANDA_E2E_TICKS=200000 $(BIN)/pytest --no-cov -s --durations=0 tests/e2e

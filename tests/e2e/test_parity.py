@@ -1,0 +1,142 @@
+"""The claim: a paper session of six processes over a broker, and replays of what it recorded, give the same bytes."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alphapanda.adapters.tape import Tape
+from alphapanda.research import recordings
+from alphapanda.research.recorded_rooms import making_of, read_json
+from alphapanda.research.verify import Recording, verify
+from alphapanda.runtime.log.compact import Compacted, compact
+from alphapanda.runtime.log.recorder import Recorder
+from alphapanda.runtime.log.session import begin_session
+from alphapanda.runtime.replay_run import run_replay
+from alphapanda.runtime.tape_make import make_tape
+from tests.e2e.session import FEED, ROOMS, Session, printed, write_spec
+
+TICKS = int(os.environ.get("ALPHAPANDA_E2E_TICKS", "10000"))
+TIMEOUT_S = 120 + TICKS / 200
+PARTITIONS = (1, 4, 8)
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tape")
+    make_tape(folder / "tape", seed=5, ticks=TICKS, instruments=50)
+    return write_spec(folder, folder / "tape")
+
+
+def prefix(name: str) -> str:
+    """Topics of this test run alone: a broker that the environment names may have those of the last."""
+    return f"e2e.{os.getpid()}.{time.time_ns()}.{name}."
+
+
+@pytest.fixture(scope="module")
+def six(kafka: str, spec: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    """A session that was run as six processes at full speed, and recorded by a seventh."""
+    with Session(kafka, tmp_path_factory.mktemp("six"), spec, prefix("six")) as session:
+        for room in ROOMS:
+            session.run(room)
+        session.start("recorder", [str(spec), session.prefix], module=["tests.e2e.recorder"])
+        session.run(FEED)
+        seconds = session.wait_until_done(session.tape.seqs[1], TIMEOUT_S)
+        assert session.end() == [0] * 7, session._all_said()
+        print(f"six processes: {TICKS:,} ticks in {seconds:.1f} s, {TICKS / seconds:,.0f} ticks/s with their start")  # noqa: T201
+        yield session
+
+
+@pytest.fixture(scope="module")
+def recorded(six: Session) -> Compacted:
+    """What the recorder kept, as a tape and a run."""
+    return compact(six.recorded)
+
+
+def test_what_passed_the_door_is_the_tape(six: Session, recorded: Compacted) -> None:
+    """Without another door or a command in between it keeps its seqs, so its digest too."""
+    assert Tape.open(recorded.tape).digest == six.tape.digest
+
+
+def test_something_happened(recorded: Compacted) -> None:
+    """Enough of everything for the comparisons to say something, and not a signal a tick."""
+    counts = recorded.manifest["counts"]
+    at_least = {"bars": 100, "signals": 200, "validated": 100, "orders": 100, "fills": 100, "snapshots": 100}
+    assert {name: counts[name] for name in at_least if counts[name] < at_least[name]} == {}
+    assert sum(counts["rejected"].values()) > 0
+    assert counts["signals"] < TICKS / 5
+
+
+@pytest.mark.parametrize("kept", ["log", "recorded"])
+def test_every_service_says_again_what_it_said(six: Session, kept: str) -> None:
+    """Each from its recorded inputs, over all topics: nothing missing, extra or different, nothing left out."""
+    said = read_json(six.recorded / "session.json")
+    recording: Recording = (
+        recordings.LogRecording(six.log).recording() if kept == "log" else recordings.of_session(six.recorded, said["partitions"])
+    )
+    making = making_of(six.recorded, said)
+    report = verify(recordings.isolated(making.rooms), making.feedback_delay_ms, recording)
+    wrong = {one.service: one.total for one in report.services if one.total.wrong or one.failed or one.pending}
+    assert (wrong, report.equal, report.roots) == ({}, True, six.tape.seqs[1][1])
+    assert min(one.total.equal for one in report.services) > 100
+
+
+def test_a_replay_of_what_was_recorded_gives_the_same_digests(six: Session, recorded: Compacted) -> None:
+    """In one process, from the recorder's tape."""
+    run = run_replay(six.container, Tape.open(recorded.tape), six.read.specs(), out=six.folder / "runs")
+    assert run.manifest["digests"] == recorded.manifest["digests"]
+
+
+@pytest.mark.parametrize("partitions", PARTITIONS)
+def test_as_one_process_over_the_broker_it_gives_the_same_digests(
+    kafka: str, recorded: Compacted, tmp_path: Path, partitions: int
+) -> None:
+    """The recorded tape played under a new prefix, with as many partitions of ticks and features."""
+    spec = write_spec(tmp_path, recorded.tape)
+    with Session(kafka, tmp_path / "all", spec, prefix(f"all{partitions}"), partitions=partitions) as session:
+        session.run("all")
+        session.run(FEED)
+        seconds = session.wait_until_done(session.tape.seqs[1], TIMEOUT_S)
+        assert session.end() == [0, 0], session._all_said()
+        print(f"run all, {partitions} partitions: {TICKS / seconds:,.0f} ticks/s with its start")  # noqa: T201
+        assert digests_of(session) == recorded.manifest["digests"]
+
+
+def digests_of(session: Session) -> Any:
+    """Of what a session left in the log: recorded now, all at once."""
+    begin_session(session.recorded, session.prefix, session.container, session.tape, session.read.specs(), session.partitioning)
+    recorder = Recorder(session.log, session.partitioning, session.recorded)
+    while recorder.behind(recorder.ends()):
+        recorder.step(1.0)
+    recorder.close()
+    return compact(session.recorded).manifest["digests"]
+
+
+@pytest.mark.parametrize("partitions", PARTITIONS)
+def test_without_a_broker_it_gives_the_same_digests(six: Session, recorded: Compacted, tmp_path: Path, partitions: int) -> None:
+    """`alphapanda paper` over a folder."""
+    spec = write_spec(tmp_path, recorded.tape)
+    session = Session(
+        "", tmp_path / "embedded", spec, "paper.", partitions=partitions, settings={"kafka.bootstrap_servers": "none"}
+    )
+    began = time.monotonic()
+    words = (
+        "paper",
+        str(spec),
+        "--log",
+        "embedded",
+        "--prefix",
+        "paper.",
+        "--speed",
+        "0",
+        "--partitions",
+        str(partitions),
+        "--json",
+    )
+    said = printed(session.once(*words))
+    print(f"paper, {partitions} partitions: {TICKS / (time.monotonic() - began):,.0f} ticks/s with its start")  # noqa: T201
+    assert said["digests"] == recorded.manifest["digests"]
+    assert Tape.open(Path(said["tape"])).digest == six.tape.digest
