@@ -7,7 +7,7 @@ bounded memory: one segment of ticks and one date of the other events at a time.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,6 +44,14 @@ class _Others(NamedTuple):
         epoch, number = divmod(int(self.keys[i]), _SHIFT)
         pos = (epoch, number, 0, 0, 0)
         return Event(pos, self.ts_ns[i], None, msgspec.json.decode(self.data[i], type=_TYPES[self.types[i]]))
+
+    def with_beats(self, heard: Callable[[list[int]], list[int]]) -> "_Others":
+        """These with the chosen beats alone."""
+        beats = [i for i, kind in enumerate(self.types) if kind == "Beat"]
+        chosen = heard([self.ts_ns[i] for i in beats])
+        kept = sorted({*range(len(self.types))}.difference(beats).union(beats[place] for place in chosen))
+        ts_ns, types, data = self.ts_ns, self.types, self.data
+        return _Others(self.keys[kept], [ts_ns[i] for i in kept], [types[i] for i in kept], [data[i] for i in kept])
 
     def runs(self, start: int, end: int) -> Iterator[Stretch]:
         while start < end:
@@ -101,12 +109,20 @@ class Tape:
         (first, last) = self.manifest["seq"]
         return (first[0], first[1]), (last[0], last[1] + 1)
 
-    def runs(self, start: Seq | None = None, end: Seq | None = None, batch_rows: int = 16_384) -> Iterator[Stretch]:
-        """Everything in [start, end) in seq order; each run is of one kind, and of at most `batch_rows` ticks."""
+    def runs(
+        self, start: Seq | None = None, end: Seq | None = None, batch_rows: int = 16_384,
+        heard_beats: Callable[[list[int]], list[int]] | None = None,
+    ) -> Iterator[Stretch]:  # fmt: skip
+        """Everything in [start, end) in seq order; each run is of one kind, and of at most `batch_rows` ticks.
+
+        `heard_beats` chooses by their times, date by date, which beats are wanted at all.
+        """
         first, last = self.seqs
         low, high = _key(start or first), _key(end or last)
         for date in self.manifest["dates"]:
             others = self._others(date, low, high)
+            if heard_beats is not None:
+                others = others.with_beats(heard_beats)
             done = 0
             for file in self._files(TICKS, date, low, high):
                 frame = _read(self.path / file["path"])

@@ -6,7 +6,7 @@
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby, islice
 from typing import Any
 
@@ -151,26 +151,22 @@ class Replay:
             for event in stretch.events:
                 self.event(event)
 
-    def heard_of(self, roots: Iterable[Event]) -> Iterator[Event]:
-        """`roots` without the beats at which nobody says anything, so that ticks make longer stretches."""
+    def heard_beats(self, times_ns: Iterable[int]) -> list[int]:
+        """Which of the coming beats, by their place here, anyone says something at: without the others stretches are longer."""
         if self._timed:
-            yield from roots
-            return
-        portfolio = self.rooms.portfolio
+            return [place for place, _ in enumerate(times_ns)]
+        portfolio, heard = self.rooms.portfolio, []
         next_ns = portfolio.state.next_snapshot_ns
-        for root in roots:
-            if type(root.data) is Beat:
-                if root.ts_ns < next_ns:
-                    continue
-                next_ns = portfolio.next_after(root.ts_ns)
-            yield root
+        for place, ts_ns in enumerate(times_ns):
+            if ts_ns >= next_ns:
+                heard.append(place)
+                next_ns = portfolio.next_after(ts_ns)
+        return heard
 
     def beats(self, run: Beats) -> None:
-        """Beats; without bars to close, only those at which the portfolio speaks."""
-        portfolio = self.rooms.portfolio.state
-        for number, ts_ns in zip(run.numbers, run.ts_ns, strict=True):
-            if self._timed or ts_ns >= portfolio.next_snapshot_ns:
-                self.event(_root(run.epoch, number, ts_ns, Beat()))
+        """Beats, without those at which nobody says anything."""
+        for place in self.heard_beats(run.ts_ns):
+            self.event(_root(run.epoch, run.numbers[place], run.ts_ns[place], Beat()))
 
     def ticks(self, run: Ticks) -> None:
         """Ticks with nothing between them."""

@@ -101,7 +101,7 @@ def drive(
 ) -> int:
     """Hand the tape to the loop, run by run. Returns the number of ticks."""
     ticks, told, total = 0, 0, tape.manifest["ticks"]
-    for run in tape.runs(start, end, batch_rows):
+    for run in tape.runs(start, end, batch_rows, replay.heard_beats):
         replay.take(run)
         if isinstance(run, Ticks):
             ticks += len(run.numbers)

@@ -238,13 +238,20 @@ class PipelineWorker(Worker):
     def work(self) -> int:
         """Handle the seqs that are ready; returns how many."""
         roots = self.join.roots_alone(SEQS_A_BATCH)
-        for stretch in stretches(self.replay.heard_of(roots)):
+        for stretch in stretches(self._heard_of(roots)):
             self.replay.take(stretch)
         if roots:
             self.clock_ns = roots[-1].ts_ns
             self._touched = None
             self.handled += len(roots)
         return len(roots)
+
+    def _heard_of(self, roots: list[Event]) -> list[Event]:
+        """The roots without the beats at which nobody says anything."""
+        beats = [place for place, root in enumerate(roots) if type(root.data) is Beat]
+        heard = set(self.replay.heard_beats(roots[place].ts_ns for place in beats))
+        silent = {place for i, place in enumerate(beats) if i not in heard}
+        return [root for place, root in enumerate(roots) if place not in silent] if silent else roots
 
     def _rooms_state(self) -> Any:
         return self.replay.snapshot()
