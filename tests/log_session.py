@@ -1,4 +1,4 @@
-"""A small session over a log in a folder: a door, stage workers, and hands that reach in between."""
+"""A small session over a log: a door, stage workers, and hands that reach in between."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from alphapanda.pipeline import STAGES
 from alphapanda.runtime.container import AppContainer
 from alphapanda.runtime.log.door import LogDoor
 from alphapanda.runtime.log.partitions import Partitioning
-from alphapanda.runtime.log.protocol import Partition
+from alphapanda.runtime.log.protocol import Log, Partition
 from alphapanda.runtime.log.services import make_worker
 from alphapanda.runtime.log.worker import Worker
 
@@ -24,10 +24,11 @@ class LogSession:
     """Everything in one thread. `play` sends tape events through the door; `settle` lets all catch up."""
 
     def __init__(
-        self, folder: Path, container: AppContainer, tape: Tape, make_specs: Any, services: Sequence[str] = ROOMS
+        self, log: Log | Path, container: AppContainer, tape: Tape, make_specs: Any, services: Sequence[str] = ROOMS
     ) -> None:  # fmt: skip
+        """`log`: or the folder of one that is to be made."""
         self.container, self.tape, self.make_specs, self.services = container, tape, make_specs, services
-        self.log = FileLog(folder, Partitioning.of_table(2).counts)
+        self.log = FileLog(log, Partitioning.of_table(2).counts) if isinstance(log, Path) else log
         self.partitioning = Partitioning.of_log(self.log)
         self.workers: dict[str, Worker] = {}
         self.door = self.opened()
@@ -59,13 +60,13 @@ class LogSession:
         """A record that nobody of ours wrote, durable at once."""
         self.log.append(partition, key, value, self.door.ts_ns // 1_000_000)
 
-    def settle(self) -> None:
-        """Until nothing moves. Raises what stops a service."""
+    def settle(self, wait_s: float = 0.0) -> None:
+        """Until nothing moves; `wait_s` for a log that is not of this process. Raises what stops a service."""
         self.door.flush()
         idle = 0
         while idle < 3:
-            moved = sum(worker.step(0.0) for worker in self.workers.values())
-            idle = 0 if moved else idle + 1
+            moved = sum(worker.step(wait_s) for worker in self.workers.values())
+            idle = 0 if moved or (wait_s and not self.at_end()) else idle + 1
 
     def at_end(self) -> bool:
         """Whether every service has handled all that came."""

@@ -1,5 +1,6 @@
 """Bad records in the middle of a running session: what each service makes of them, and that nothing after them is lost."""
 
+import uuid
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from alphapanda.adapters import kafka_topics
+from alphapanda.adapters.kafka_log import KafkaLog
 from alphapanda.adapters.tape import Tape
 from alphapanda.contracts.codec import encode
 from alphapanda.contracts.errors import ContractError
@@ -20,6 +23,7 @@ from alphapanda.runtime.container import AppContainer, named
 from alphapanda.runtime.log.dead_letters import read_dead_letters
 from alphapanda.runtime.log.protocol import Partition
 from alphapanda.runtime.log.reader import RANKS
+from alphapanda.runtime.log.settings import KafkaSettings
 from alphapanda.runtime.settings import load_settings
 from alphapanda.runtime.tape_make import make_tape
 from strategies.pairs import Pairs
@@ -110,6 +114,26 @@ def test_a_session_is_verified_from_its_log(begin: Begin, events: list[Event]) -
     assert (report.equal, report.idle, report.roots) == (True, [], len(events))
     assert [one.pending for one in report.services] == [0] * 5
     assert min(one.total.equal for one in report.services) > 20
+
+
+def test_a_session_is_verified_from_a_broker(kafka: str, events: list[Event], tape: Tape, container: AppContainer) -> None:
+    """With a bad record in it, and everything read twice: once by the services, once by `verify`."""
+    settings, prefix = KafkaSettings(bootstrap_servers=kafka, fetch_wait_ms=5), f"verify.{uuid.uuid4().hex[:8]}."
+    kafka_topics.create(settings, prefix, old_times=True)
+    session = LogSession(KafkaLog(settings, prefix), container, tape, specs)
+    session.play(events[:100])
+    session.settle(0.05)
+    partition, value = bad(session, "trading.signals.validated", "unknown version")
+    session.inject(partition, value)
+    session.play(events[100:])
+    session.settle(0.05)
+    for worker in session.workers.values():
+        worker.close()
+    report, kept = verified(session), letters(session)
+    session.door.close()
+    session.log.close()
+    assert (report.equal, report.idle, report.roots, list(kept)) == (True, [], len(events), ["trading_engine"])
+    assert [one.pending for one in report.services] == [0] * 5
 
 
 def test_one_process_writes_what_five_would_say(begin: Begin, events: list[Event]) -> None:
