@@ -88,7 +88,7 @@ def _manifest(folder: Path, session: dict[str, Any], segments: Segments) -> dict
         for frame in segments.frames(topic):
             sha.update(_text(frame))
             if topic not in COPIES.values():
-                types.update(_found(frame, '^{"type":"(\\w+)"'))
+                types.update(_found(frame, r'^\{"type":"(\w+)"'))
             if topic == REJECTED:
                 refused.update(_found(frame, '"reason":"([^"]*)"'))
         digests[topic] = sha.hexdigest()

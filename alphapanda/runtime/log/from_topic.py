@@ -6,7 +6,7 @@ middle starts cold: the trading session's earlier session events and commands ar
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from alphapanda.contracts.errors import ConfigurationError, TapeError
 from alphapanda.contracts.events import Beat, BrokerUpdate, Epoch, Event, FeedGap, SessionOpen
 from alphapanda.core.stretches import Stretch
 from alphapanda.pipeline import COMMANDS, DOOR, TICKS
+from alphapanda.runtime.container import AppContainer, StrategySpec
 from alphapanda.runtime.log.clock_index import ClockIndex
 from alphapanda.runtime.log.compact import write_numbered
 from alphapanda.runtime.log.control import after, name_of
@@ -27,7 +28,7 @@ from alphapanda.runtime.log.protocol import Log, LogError, Partition, Record
 from alphapanda.runtime.log.reader import PartitionReader, Unreadable, pos_alone
 from alphapanda.runtime.log.start import Start, claimed_in
 from alphapanda.runtime.log.worker import stretches
-from alphapanda.runtime.replay_run import place
+from alphapanda.runtime.replay_run import Finished, Progress, place, run_replay
 
 PATIENCE_S = 30.0
 _NOT_HANDED_OVER = (Beat, Epoch, FeedGap, BrokerUpdate, Unreadable)
@@ -100,8 +101,14 @@ class TopicRange(Tape):
         """Everything in [start, end), one event at a time."""
         return (placed.event for placed in self._between(start, end))
 
-    def runs(self, start: Seq | None = None, end: Seq | None = None, batch_rows: int = 16_384) -> Iterator[Stretch]:
-        """Everything in [start, end) in seq order; each run is of one kind, and of at most `batch_rows` events."""
+    def runs(
+        self, start: Seq | None = None, end: Seq | None = None, batch_rows: int = 16_384,
+        heard_beats: Callable[[list[int]], list[int]] | None = None,
+    ) -> Iterator[Stretch]:  # fmt: skip
+        """Everything in [start, end) in seq order; each run is of one kind, and of at most `batch_rows` events.
+
+        All beats are handed out: `heard_beats` may choose among them, and need not.
+        """
         for batch in self.batches(start, end, batch_rows):
             yield from stretches(batch)
 
@@ -242,3 +249,17 @@ def tape_from_topic(topic: TopicRange, dst: Path, start: str | Seq | None = None
         return writer.publish({
             "carried": [event.id for event in carried], "slice_start": list(low), "ranges": topic.manifest["ranges"],
         })  # fmt: skip
+
+
+def replay_topic(
+    container: AppContainer, topic: TopicRange, specs: Sequence[StrategySpec], *, start: str | Seq | None = None,
+    end: str | Seq | None = None, out: Path | None = None, progress: Progress | None = None,
+) -> Finished:  # fmt: skip
+    """Replay [start, end) of a log; each may be a seq, a time or an offset. The run is that of the same slice of a tape."""
+    low, high = place_in_topic(topic, start), place_in_topic(topic, end)
+    return run_replay(container, topic, specs, start=low, end=high or topic.seqs[1], out=out, progress=progress)
+
+
+def open_topic(log: Log, market: Tape, prefix: str = "") -> TopicRange:
+    """What a log holds, as a tape of this market. Raises TapeError where no door has written yet."""
+    return TopicRange(log, Partitioning.of_log(log), market, f"{prefix}{TICKS}")
