@@ -42,7 +42,7 @@ class LogRecording:
         self._log, self._partitioning, self._one_process = log, Partitioning.of_log(log), one_process
         self._topics = (*DOOR, *OUTPUT_TOPICS)
         self._letters: list[Letter] = []
-        self.done = {stage.room: self._promised(stage) for stage in STAGES}
+        self.done = _done({stage.room: self._promised(stage) for stage in STAGES})
         self._bounds = log.bounds(self._partitioning.all(self._topics))
         if gone := [f"{topic}[{number}]" for (topic, number), (first, _) in self._bounds.items() if first]:
             raise LogError(
@@ -156,9 +156,13 @@ def of_session(folder: Path, partitions: Mapping[str, int]) -> Recording:
     topics: dict[str, Iterable[Recorded]] = {topic: _lines(segments, topic) for topic in OUTPUT_TOPICS}
     topics[TICKS] = _door_lines(segments)
     promised = {stage.room: min(_promise(segments, one, partitions[one]) for one in _own(stage)) for stage in STAGES}
+    return Recording(topics, _done(promised), grows=True)
+
+
+def _done(promised: Mapping[str, Seq]) -> dict[str, Seq]:
+    """Below it a stage's inputs are there too: of services in one process, and in a recording, these may come later."""
     of_topic = {topic: promised[stage.room] for stage in STAGES for topic in stage.writes.values()}
-    done = {stage.room: min([promised[stage.room], *(of_topic[one] for one in (*stage.reads, *stage.hears))]) for stage in STAGES}
-    return Recording(topics, done, grows=True)
+    return {stage.room: min([promised[stage.room], *(of_topic[one] for one in (*stage.reads, *stage.hears))]) for stage in STAGES}
 
 
 def _own(stage: Stage) -> list[str]:
