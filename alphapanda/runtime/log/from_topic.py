@@ -30,7 +30,7 @@ from alphapanda.runtime.log.start import Start, claimed_in
 from alphapanda.runtime.log.worker import stretches
 from alphapanda.runtime.replay_run import Finished, Progress, place, run_replay
 
-PATIENCE_S = 30.0
+PATIENCE_S, RECORDS_AT_ONCE = 30.0, 1_000
 _NOT_HANDED_OVER = (Beat, Epoch, FeedGap, BrokerUpdate, Unreadable)
 
 
@@ -92,9 +92,10 @@ class TopicRange(Tape):
         if partition not in self._bounds:
             there = ", ".join(map(name_of, self._bounds))
             raise ConfigurationError(f"{name_of(partition)} is no partition of the door: there are {there}")
-        for record in self._records({partition: offset}):
-            if record.key is not None and (event := pos_alone(record, "")) is not None:
-                return event.pos[:2]
+        for records in self._records({partition: offset}):
+            for record in records:
+                if record.key is not None and (event := pos_alone(record, "")) is not None:
+                    return event.pos[:2]
         return self.seqs[1]
 
     def events(self, start: Seq | None = None, end: Seq | None = None) -> Iterator[Event]:
@@ -169,31 +170,31 @@ class TopicRange(Tape):
         """The door's events in seq order, from where the readers stand to what was there when this was made."""
         readers = start.readers
         order: DoorOrder[_Placed] = DoorOrder(list(readers.values()), start.seq)
-        for record in self._records({partition: reader.position for partition, reader in readers.items()}):
-            event, _ = readers[record.partition].take(record)
-            if event is not None:
-                order.put(event.pos[:2], _Placed(event, record.partition, record.offset))
-                yield from _readable(order.ready())
+        for records in self._records({partition: reader.position for partition, reader in readers.items()}):
+            for record in records:
+                event = readers[record.partition].take(record).event
+                if event is not None:
+                    order.put(event.pos[:2], _Placed(event, record.partition, record.offset))
+            yield from _readable(order.ready())
         last_epoch = max(self._clock.last[0], min(reader.up_to[0] for reader in readers.values()))
         yield from _readable(order.rest(last_epoch))
 
-    def _records(self, positions: dict[Partition, int]) -> Iterator[Record]:
-        """Records from these positions to the bounds."""
+    def _records(self, positions: dict[Partition, int]) -> Iterator[list[Record]]:
+        """Records from these positions to the bounds, as they come."""
         left = {partition: at for partition, at in positions.items() if at < self._bounds[partition][1]}
         if not left:
             return
         source = self._log.reader(left)
         try:
             while left:
-                records = source.poll(PATIENCE_S)
+                records = source.poll(PATIENCE_S, RECORDS_AT_ONCE)
                 if not records:
                     raise LogError(f"the log holds more of {', '.join(map(name_of, left))}, and gave none for {PATIENCE_S:g} s")
-                for record in records:
-                    end = self._bounds[record.partition][1]
-                    if record.offset < end:
-                        yield record
-                    if record.offset + 1 >= end:
-                        left.pop(record.partition, None)
+                bounds = self._bounds
+                yield [record for record in records if record.offset < bounds[record.partition][1]]
+                for partition, offset in {record.partition: record.offset for record in records}.items():
+                    if offset + 1 >= bounds[partition][1]:
+                        left.pop(partition, None)
         finally:
             source.close()
 
@@ -201,7 +202,8 @@ class TopicRange(Tape):
         """Every operator command."""
         partition: Partition = (COMMANDS, 0)
         reader = PartitionReader(partition, self._partitioning, claimed_in(self._log))
-        heard = (reader.take(record).event for record in self._records({partition: self._bounds[partition][0]}))
+        records = self._records({partition: self._bounds[partition][0]})
+        heard = (reader.take(record).event for some in records for record in some)
         return [event for event in heard if event is not None]
 
 
