@@ -11,8 +11,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from alphapanda import cli_run
+from alphapanda import cli_run, cli_verify
 from alphapanda.adapters.tape import Tape
+from alphapanda.cli_dlq import dlq
 from alphapanda.cli_topics import topics
 from alphapanda.contracts.errors import AlphaPandaError, ConfigurationError
 from alphapanda.research import report
@@ -33,6 +34,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 tape_app = typer.Typer(no_args_is_help=True, help="Make, look at and cut tapes.")
 app.add_typer(tape_app, name="tape")
 app.add_typer(topics, name="topics")
+app.add_typer(dlq, name="dlq")
+app.command("verify", epilog=cli_verify.EXAMPLE)(cli_verify.verify)
 cli_run.mount(app)
 out, err = Console(), Console(stderr=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]

@@ -208,7 +208,7 @@ def decode(line: bytes) -> Event:
                 parse_rfc3339(value) if i in plan.times and value is not None else value for i, value in enumerate(values)
             )
         return Event(parse_pos(read.id), ts_ns, cause, plan.cls(*values))
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ContractError(f"{_complaint(line)}: {error}") from error
 
 
@@ -216,10 +216,10 @@ def _complaint(line: bytes) -> str:
     """What is wrong with a line that could not be read."""
     try:
         envelope = msgspec.json.decode(line, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return f"not an event: {error}; line starts {line[:80]!r}"
     if tuple(envelope) != ENVELOPE:
         return f"envelope has fields {list(envelope)}, expected {list(ENVELOPE)}"
-    if envelope["version"] != VERSION or envelope["type"] not in _TYPES:
+    if envelope["version"] != VERSION or not isinstance(envelope["type"], str) or envelope["type"] not in _TYPES:
         return f"unknown event {envelope['type']} version {envelope['version']}: this reads version {VERSION}"
     return f"{envelope['type']} {envelope['id']}"

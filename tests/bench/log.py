@@ -131,7 +131,7 @@ def all_services(settings: Settings, folder: Path, ticks: int) -> dict[str, floa
         seconds, worker = worker_s(settings, log, prefix, tape)
         outputs = made_outputs(log)
         events = len(outputs)
-        assert events == worker.publisher.sent
+        assert events == worker.publisher.sent.total()
         pairs.append((seconds, bare_s(log, tape, outputs)))
         worker.close()
         log.close()

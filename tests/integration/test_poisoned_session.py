@@ -146,12 +146,13 @@ def test_one_process_writes_what_five_would_say(begin: Begin, events: list[Event
 
 
 def test_what_a_service_has_not_come_to_is_no_difference(begin: Begin, events: list[Event]) -> None:
-    """Risk never ran: it and those behind it are waited for, and prove nothing."""
+    """Risk never ran: it, those behind it, and who hears of their orders are waited for, and prove nothing."""
     session = begin("feature_engine", "strategy_runner")
     session.play(events[:3])
     session.settle()
     report = verified(session)
-    assert (report.equal, report.idle) == (True, ["risk_manager", "trading_engine", "portfolio_manager"])
+    waiting = ["strategy_runner", "risk_manager", "trading_engine", "portfolio_manager"]
+    assert (report.equal, report.idle) == (True, waiting)
 
 
 @pytest.mark.parametrize("topic", poison.TOPICS)
@@ -263,7 +264,6 @@ def test_a_letter_that_a_service_did_not_keep_is_missing(begin: Begin, events: l
     assert {one.service for one in report.services if one.total.wrong} == {"risk_manager"}
 
 
-@pytest.mark.xfail(strict=True, reason="LogDoor.open decodes the last line of each partition")
 def test_a_new_door_opens_behind_a_bad_record(begin: Begin, events: list[Event]) -> None:
     """The last record of a partition is one: its time is the record's."""
     session = begin()

@@ -25,7 +25,7 @@ MUTANTS: dict[str, Mutant] = {
     "what was read is not heard again": (PartitionReader, "_stands", "pos <= self.last or ", ""),
     "a promise fences": (PartitionReader, "_stands", " or pos[:2] < self.up_to", ""),
     "a door's promise is in the log before it reads": (LogDoor, "open", "self._writer.flush()", "pass"),
-    "door time never runs back": (LogDoor, "open", "max((decode(line).ts_ns for line in lines), default=0)", "0"),
+    "door time never runs back": (LogDoor, "open", "max(reader.last_ns() for reader in self._readers.values())", "0"),
     "acknowledged is what was read back": (LogDoor, "enter", "self._unheard[event.pos] = acknowledge", "acknowledge()"),
     "who comes in the middle knows where epochs ended": (start, "start_at", "for record in settled}", "for record in ()}"),
     "and starts where no promise can be unknown": (

@@ -8,7 +8,7 @@ that reads a higher promise than its own stops (`ReplacedError`).
 
 from collections.abc import Callable
 
-from alphapanda.contracts.codec import decode, encode, key_of
+from alphapanda.contracts.codec import encode, key_of
 from alphapanda.contracts.events import Beat, Epoch, Event, MarketTick, Payload, Pos
 from alphapanda.pipeline import CLOCK, DOOR
 from alphapanda.runtime.log.control import Claim, Progress, Seq, Settled, encode_control, name_of
@@ -54,8 +54,7 @@ class LogDoor:
         self._source = self._log.reader({partition: first for partition, (first, _) in bounds.items()}, headers=True)
         while any(reader.position < bounds[partition][1] for partition, reader in self._readers.items()):
             self._read(1.0)
-        lines = [reader.last_value for reader in self._readers.values() if reader.last_value]
-        self.ts_ns = max((decode(line).ts_ns for line in lines), default=0)
+        self.ts_ns = max(reader.last_ns() for reader in self._readers.values())
         self._ends = {name_of(partition): reader.last for partition, reader in self._readers.items()}
         self._source.close()
         self._source = self._log.reader({partition: reader.position for partition, reader in self._readers.items()})

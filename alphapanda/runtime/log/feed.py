@@ -5,6 +5,7 @@ anew and none are added; the door's own epoch event stands for the tape's first,
 keeps its seqs, unless a command or another door comes between.
 """
 
+import logging
 import time
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -23,6 +24,9 @@ from alphapanda.runtime.log.protocol import Log
 
 NS = 1_000_000_000
 ROWS_A_STEP = 2_000
+AHEAD_NS = 1 * NS
+"""How far an exchange's clock may be ahead of the door's before someone is told."""
+_log = logging.getLogger("alphapanda.feed")
 
 
 class Row(NamedTuple):
@@ -81,6 +85,7 @@ class Feed:
         self.handled = 0
         self.ended = False
         self._next: Row | None = None
+        self._warned: dict[int, int] = {}  # instrument -> door time of the last warning
 
     def boot(self) -> None:
         """Open the door and go to where the source had come. Raises LogError."""
@@ -121,7 +126,16 @@ class Feed:
         if type(data) is MarketTick and data.ts_ns != ts_ns:
             fields: dict[str, Any] = {name: getattr(data, name) for name in data.__struct_fields__}
             data = MarketTick(**fields | {"ts_ns": ts_ns})
+        if type(data) is MarketTick and data.exchange_ts_ns is not None and data.exchange_ts_ns > ts_ns + AHEAD_NS:
+            self._warn_of_the_future(data)
         self.door.enter(ts_ns, data, row=row.place)
+
+    def _warn_of_the_future(self, tick: MarketTick) -> None:
+        """An exchange's clock that runs ahead is data; who operates this should know, once a minute for an instrument."""
+        if tick.ts_ns >= self._warned.get(tick.instrument_token, 0) + 60 * NS:
+            self._warned[tick.instrument_token] = tick.ts_ns
+            ahead_s = (tick.exchange_ts_ns - tick.ts_ns) / NS  # type: ignore[operator]  # looked at before
+            _log.warning("instrument %d: the exchange's time is %.3f s ahead of the door's", tick.instrument_token, ahead_s)
 
     def _take_commands(self) -> int:
         count = 0

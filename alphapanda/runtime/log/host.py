@@ -7,11 +7,13 @@ stands: it resumes from its last snapshot. Nothing here runs on an event loop.
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
 
 from alphapanda.contracts.errors import AlphaPandaError
+from alphapanda.pipeline import FILLED, PLACED
 from alphapanda.runtime.log.control import Seq
 from alphapanda.runtime.log.observe import ServiceMetrics
 from alphapanda.runtime.log.worker import Worker
@@ -71,7 +73,7 @@ def serve(
 
     Raises what stopped it: AlphaPandaError for a broken rule or a failing log.
     """
-    figures = _Figures(service, metrics)
+    figures = _Figures(service, metrics, log)
     try:
         service.boot()
         log.info("started", frontier=list(service.frontier))
@@ -101,9 +103,9 @@ def serve(
 class _Figures:
     """Turns a service's running totals into figures."""
 
-    def __init__(self, service: Service, metrics: ServiceMetrics) -> None:
-        self._service, self._metrics = service, metrics
-        self._told = {"handled": 0, "skipped": 0, "compared": 0, "sent": 0, "dead": 0}
+    def __init__(self, service: Service, metrics: ServiceMetrics, log: Any) -> None:
+        self._service, self._metrics, self._log = service, metrics, log
+        self._told = Counter[str]()
 
     def tell(self) -> None:
         service, metrics = self._service, self._metrics
@@ -113,9 +115,16 @@ class _Figures:
         if isinstance(service, Worker):
             metrics.skipped(self._more("skipped", sum(reader.skipped for reader in service.readers.values())))
             metrics.compared(self._more("compared", service.publisher.compared))
-            metrics.produced("all", self._more("sent", service.publisher.sent))
-            for _ in range(self._more("dead", service.dead)):
-                metrics.dead_letter("")
+            for topic, count in service.publisher.sent.items():
+                metrics.produced(topic, self._more(topic, count))
+            for topic, observe in ((PLACED, metrics.latency_order), (FILLED, metrics.latency_fill)):
+                seen, service.publisher.latencies[topic] = service.publisher.latencies[topic], []
+                for seconds in seen:
+                    observe(seconds)
+            while service.dead_reasons:
+                reason = service.dead_reasons.pop(0)
+                metrics.dead_letter(reason)
+                self._log.warning("dead letter", reason=reason)
             for partition, (_, end) in service.log.bounds(service.readers).items():
                 metrics.lag(partition, end - service.readers[partition].position)
 

@@ -5,12 +5,14 @@ snapshot's frontier is worked out again and compared instead of sent: other byte
 also a test of determinism.
 """
 
+import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
 from alphapanda.contracts.codec import encode, key_of
 from alphapanda.contracts.errors import ContractError
 from alphapanda.contracts.events import Event, Pos
-from alphapanda.pipeline import FEATURES, GENERATED, VALIDATED
+from alphapanda.pipeline import FEATURES, FILLED, GENERATED, PLACED, VALIDATED
 from alphapanda.runtime.log.control import FIRST, Progress, Seq, encode_control
 from alphapanda.runtime.log.partitions import Partitioning
 from alphapanda.runtime.log.protocol import Log, Partition
@@ -18,6 +20,8 @@ from alphapanda.runtime.log.reader import PartitionReader
 from alphapanda.runtime.log.start import claimed_in
 
 NS_PER_MS = 1_000_000
+LIVE_S = 60.0
+"""An order younger than this left in a live session, not in a replay of an old one."""
 URGENT = frozenset({FEATURES, GENERATED, VALIDATED})
 """Topics that a stage on the way from tick to order joins: promised after every batch. The others can wait a little."""
 
@@ -31,7 +35,12 @@ class Publisher:
         self._lazy_ns = delay_ns // 4
         self._written: dict[Partition, dict[Pos, bytes]] = {partition: {} for partition in partitions}
         self._promised: dict[Partition, tuple[Seq, int]] = dict.fromkeys(partitions, (FIRST, -1))
-        self.compared, self.sent = 0, 0
+        self.compared = 0
+        self.sent = Counter[str]()  # events by topic
+        self.latencies: dict[str, list[float]] = {
+            PLACED: [],
+            FILLED: [],
+        }  # s from the tick, of a live session; the host takes them
 
     def positions(self) -> dict[Partition, int]:
         """Where the own partitions end: after `flush`, behind all outputs so far."""
@@ -81,7 +90,11 @@ class Publisher:
             if (value := getattr(data, name, None)) is not None:
                 headers.append((name, value.encode()))
         self.writer.send(partition, key_of(data).encode(), line, max(1, event.ts_ns // NS_PER_MS), headers)
-        self.sent += 1
+        self.sent[partition[0]] += 1
+        if partition[0] in self.latencies:
+            seconds = time.time() - event.ts_ns / 1e9
+            if 0 <= seconds < LIVE_S:
+                self.latencies[partition[0]].append(seconds)
 
     def promise(self, up_to: Seq, ts_ns: int, touched: Collection[int] | None, *, everything: bool = False) -> None:
         """Promise what is finished. `touched`: the feature partitions that someone may wait for, None for all.

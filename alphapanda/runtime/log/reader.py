@@ -62,19 +62,22 @@ class PartitionReader:
 
     def take(self, record: Record) -> Heard:
         """Hear one record. Raises ContractError for what cannot stand there; the record does not count as read then."""
-        if record.key is None:
-            self._take_control(decode_control(record.value))
-            heard = NOTHING_HEARD
-        else:
-            heard = self._take_event(record)
+        heard = self._take_event(record) if record.key is not None else self._take_control(record)
         self.position = record.offset + 1
         return heard
 
-    def _take_control(self, record: Control) -> None:
-        if isinstance(record, Progress):
-            self.up_to, self.up_ts_ns = max(self.up_to, record.up_to), max(self.up_ts_ns, record.ts_ns)
+    def _take_control(self, record: Record) -> Heard:
+        try:
+            said = decode_control(record.value)
+        except ContractError as error:
+            if self._is_door:
+                raise ContractError(f"{self._where(record)}: a door record without a readable pos: {error}") from error
+            return Heard(None, str(error))
+        if isinstance(said, Progress):
+            self.up_to, self.up_ts_ns = max(self.up_to, said.up_to), max(self.up_ts_ns, said.ts_ns)
         else:
-            self.control = record
+            self.control = said
+        return NOTHING_HEARD
 
     def _take_event(self, record: Record) -> Heard:
         event, reason = self._read(record)
@@ -141,10 +144,10 @@ class PartitionReader:
 class PosReader(PartitionReader):
     """The same rule for who needs no more than each event's `pos` (the door): several times as fast.
 
-    Its events carry no data, and the record's time in milliseconds. `last_value` is the last line heard.
+    Its events carry no data, and the record's time in milliseconds.
     """
 
-    last_value = b""
+    _last: Record | None = None
 
     def _read(self, record: Record) -> tuple[Event | None, str | None]:
         return pos_alone(record, ""), None
@@ -152,8 +155,17 @@ class PosReader(PartitionReader):
     def _take_event(self, record: Record) -> Heard:
         heard = super()._take_event(record)
         if heard.event is not None:
-            self.last_value = record.value
+            self._last = record
         return heard
+
+    def last_ns(self) -> int:
+        """Door time of the last event heard, 0 where there is none; of one that cannot be read, the end of its millisecond."""
+        if self._last is None:
+            return 0
+        try:
+            return decode(self._last.value).ts_ns
+        except ContractError:
+            return (self._last.ts_ms + 1) * 1_000_000 - 1
 
 
 def pos_alone(record: Record, reason: str) -> Event | None:

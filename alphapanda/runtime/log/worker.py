@@ -60,7 +60,8 @@ class Worker:
         }
         self.join = Join(self.stage, self.readers, partitioning, listeners, self._delay_ns)
         self.publisher = Publisher(log, partitioning, owned, self._delay_ns)
-        self.clock_ns, self.handled, self.dead = 0, 0, 0
+        self.clock_ns, self.handled = 0, 0
+        self.dead_reasons: list[str] = []  # of dead letters; the host takes them
         self.moved_at = time.monotonic()  # when the frontier last moved, or nothing was waiting
         self._touched: set[int] | None = set()
 
@@ -89,8 +90,9 @@ class Worker:
             first, end = bounds[partition]
             if not first <= reader.position <= end:
                 raise LogError(
-                    f"{self.name}: {partition[0]}[{partition[1]}] holds offsets {first} to {end - 1}, and this service goes on at"
-                    f" {reader.position}: retention was shorter than the time since its last snapshot; begin a new topic prefix"
+                    f"{self.name}: {partition[0]}[{partition[1]}] holds offsets {first} to {end} (exclusive), and this service"
+                    f" goes on at {reader.position}: retention was shorter than the time since its last snapshot, or the topic"
+                    " was made anew; begin a new topic prefix"
                 )
 
     def save(self) -> None:
@@ -140,7 +142,7 @@ class Worker:
         event, reason = self.readers[record.partition].take(record)
         if reason is not None:
             self._dead_letters(self.publisher, record, reason)
-            self.dead += 1
+            self.dead_reasons.append(reason)
         if event is not None:
             self.join.receive(record.partition, event)
 
