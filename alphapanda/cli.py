@@ -1,5 +1,6 @@
 """The command line."""
 
+import contextlib
 import json
 import sys
 import time
@@ -11,11 +12,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from alphapanda import cli_run, cli_verify
+from alphapanda import cli_record, cli_run, cli_verify
 from alphapanda.adapters.tape import Tape
 from alphapanda.cli_dlq import dlq
 from alphapanda.cli_topics import topics
 from alphapanda.contracts.errors import AlphaPandaError, ConfigurationError
+from alphapanda.pipeline import TICKS
 from alphapanda.research import report
 from alphapanda.research.diff import diff as compare
 from alphapanda.research.runs import Run, load
@@ -23,6 +25,8 @@ from alphapanda.research.runs import runs as all_runs
 from alphapanda.runtime import doctor as checks
 from alphapanda.runtime import topology as flow
 from alphapanda.runtime.container import AppContainer
+from alphapanda.runtime.log.from_topic import open_topic, replay_topic
+from alphapanda.runtime.log.opening import LogKind, open_log
 from alphapanda.runtime.replay_run import Finished, run_replay
 from alphapanda.runtime.settings import Settings, load_settings
 from alphapanda.runtime.spec import ReplaySpec, make_spec, read_spec
@@ -37,6 +41,7 @@ app.add_typer(topics, name="topics")
 app.add_typer(dlq, name="dlq")
 app.command("verify", epilog=cli_verify.EXAMPLE)(cli_verify.verify)
 cli_run.mount(app)
+cli_record.mount(app, tape_app)
 out, err = Console(), Console(stderr=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 PROOF_FAILED = 3
@@ -92,8 +97,16 @@ def replay(
     tape: Annotated[Path | None, typer.Option(help="The tape's folder.")] = None,
     strategy: Annotated[list[str] | None, typer.Option(help="module:Class or file.py:Class; may be repeated.")] = None,
     param: Annotated[list[str] | None, typer.Option(help="name=value for the strategies given here.")] = None,
-    start: Annotated[str | None, typer.Option(help="From this seq (1-500) or time on.")] = None,
-    end: Annotated[str | None, typer.Option(help="Up to, not including, this seq or time.")] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--start", "--start-timestamp", help="From this seq (1-500), time or offset (market.ticks/0@9) on."),
+    ] = None,
+    end: Annotated[str | None, typer.Option("--end", "--end-timestamp", help="Up to, not including, such a place.")] = None,
+    from_topic: Annotated[
+        str | None, typer.Option(help="market.ticks: replay what lies in a log; --tape then names the market alone.")
+    ] = None,
+    prefix: Annotated[str, typer.Option(help="With --from-topic: what stands before the topics' names.")] = "",
+    log: Annotated[str, typer.Option(help="With --from-topic: kafka, or embedded for a log in a folder.")] = "kafka",
     set_: Annotated[list[str] | None, typer.Option("--set", help="section.key=value, such as execution.latency_ms=5.")] = None,
     out_dir: Annotated[Path | None, typer.Option("--out", help="Folder of runs.")] = None,
     repeat: Annotated[int, typer.Option(min=1, help="Replay so often, and fail unless all digests are equal.")] = 1,
@@ -108,16 +121,28 @@ def replay(
     wanted = (
         read_spec(spec, **given) if spec else make_spec("replay", {key: one for key, one in given.items() if one is not None})
     )
-    finished = [_replay(wanted, _pairs(set_ or [], "--set"), quiet=as_json) for _ in range(repeat)]
+    if from_topic not in (None, TICKS):
+        raise ConfigurationError(f"--from-topic {from_topic} is not understood: {TICKS} stands for all that passed the door")
+    where = None if from_topic is None else (prefix, cli_run.log_kind(log))
+    finished = [_replay(wanted, _pairs(set_ or [], "--set"), quiet=as_json, log=where) for _ in range(repeat)]
     _show(finished, as_json)
 
 
-def _replay(spec: ReplaySpec, overrides: dict[str, str], *, quiet: bool) -> Finished:
-    container, tape, specs = AppContainer(load_settings({**spec.settings, **overrides})), Tape.open(spec.tape), spec.specs()
-    if quiet:
-        return run_replay(container, tape, specs, start=spec.start, end=spec.end, out=spec.out)
-    with _Bar("replay") as bar:
-        return run_replay(container, tape, specs, start=spec.start, end=spec.end, out=spec.out, progress=bar)
+def _replay(
+    spec: ReplaySpec, overrides: dict[str, str], *, quiet: bool, log: tuple[str, LogKind] | None = None
+) -> Finished:  # fmt: skip
+    """Replay a spec's tape, or with `log` what lies under a prefix."""
+    settings = load_settings({**spec.settings, **overrides})
+    container, tape, specs = AppContainer(settings), Tape.open(spec.tape), spec.specs()
+    with contextlib.ExitStack() as stack:
+        progress = None if quiet else stack.enter_context(_Bar("replay"))
+        if log is None:
+            return run_replay(container, tape, specs, start=spec.start, end=spec.end, out=spec.out, progress=progress)
+        prefix, kind = log
+        opened = open_log(settings, prefix, kind)
+        stack.callback(opened.close)
+        topic = open_topic(opened, tape, prefix)
+        return replay_topic(container, topic, specs, start=spec.start, end=spec.end, out=spec.out, progress=progress)
 
 
 def _show(finished: list[Finished], as_json: bool) -> None:

@@ -39,7 +39,8 @@ def _opened(spec: ReplaySpec, set_: list[str] | None) -> tuple[Settings, AppCont
     return settings, AppContainer(settings), Tape.open(spec.tape)
 
 
-def _kind(text: str) -> LogKind:
+def log_kind(text: str) -> LogKind:
+    """What `--log` says. Raises ConfigurationError."""
     if text not in ("kafka", "embedded"):
         raise ConfigurationError(f"--log {text!r} is not understood: write kafka or embedded")
     return text  # type: ignore[return-value]  # one of the two
@@ -67,6 +68,14 @@ def run(
     speed: Speed = 1.0,
     port: Annotated[int, typer.Option(min=0, help="Port of /metrics, /health and /commands on the loopback; 0: a free one.")] = 0,
     until_end: Annotated[bool, typer.Option("--until-end", help="market_feed: stop when the tape has ended.")] = False,
+    from_prefix: Annotated[
+        str | None, typer.Option(help="market_feed: play what lies under this other prefix, in place of the spec's tape.")
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--from-timestamp", "--from-offset", help="From this time, seq or offset (market.ticks/0@9) on."),
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to-timestamp", "--to-offset", help="Up to, not including, such a place.")] = None,
     set_: Set = None,
 ) -> None:
     """Run one service over the broker until SIGTERM; it goes on from its last snapshot."""
@@ -82,7 +91,13 @@ def run(
     log, mailbox, stop = open_log(settings, prefix, "kafka"), Mailbox(), threading.Event()
     served: Service
     if service == DOOR:
-        served = Feed(log, Partitioning.of_log(log), TapeSource(tape), speed=speed, mailbox=mailbox)
+        source = TapeSource(tape, start, end) if from_prefix is None else _topic_source(settings, from_prefix, tape, start, end)
+        served = Feed(log, Partitioning.of_log(log), source, speed=speed, mailbox=mailbox)
+    elif from_prefix or start or end:
+        raise ConfigurationError(
+            f"the door plays the old topics into the new prefix, and {service} begins where that begins: give --from-prefix,"
+            " --from-timestamp and --to-timestamp to market_feed"
+        )
     else:
         served = make_worker(container, log, prefix, tape, read.specs(), service, shard)
     metrics = ServiceMetrics(service, prefix)
@@ -95,6 +110,15 @@ def run(
         until = (lambda: served.ended) if until_end and isinstance(served, Feed) else None
         serve(served, stop, metrics, lines, snapshot_interval_s=settings.host.snapshot_interval_s, until=until)
     log.close()
+
+
+def _topic_source(settings: Settings, prefix: str, tape: Tape, start: str | None, end: str | None) -> Any:
+    """What lies under another prefix, as a source of the door's."""
+    from alphapanda.runtime.log.feed import TapeSource
+    from alphapanda.runtime.log.from_topic import open_topic, place_in_topic
+
+    topic = open_topic(open_log(settings, prefix, "kafka"), tape, prefix)
+    return TapeSource(topic, place_in_topic(topic, start), place_in_topic(topic, end) or topic.seqs[1])
 
 
 def paper(
@@ -113,7 +137,7 @@ def paper(
     read = read_spec(spec, tape=tape)
     settings, container, opened = _opened(read, set_)
     name = prefix if prefix is not None else f"paper.{datetime.now(UTC):%Y%m%d-%H%M%S}."
-    kind = _kind(log)
+    kind = log_kind(log)
     log_opened = _new_log(settings, name, kind, partitions)
     from alphapanda.runtime.log.host import stop_on_signals
     from alphapanda.runtime.log.observe import configure_logging
@@ -156,9 +180,7 @@ def _show(finished: Any, settings: Settings, prefix: str, as_json: bool) -> None
 
 def command(
     url: Annotated[str, typer.Argument(help="The door's address, as it says at its start: http://127.0.0.1:port")],
-    kill: Annotated[
-        bool, typer.Option("--kill", help="Engage the kill switch.")
-    ] = False,
+    kill: Annotated[bool, typer.Option("--kill", help="Engage the kill switch.")] = False,
     release: Annotated[bool, typer.Option("--release", help="Release the kill switch.")] = False,
     halt: Annotated[str | None, typer.Option(help="Halt this strategy.")] = None,
     reason: Annotated[str, typer.Option(help="Why; it stands in the event.")] = "operator",

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple, Protocol
 
 from alphapanda.adapters.tape import Tape
-from alphapanda.contracts.errors import ContractError
+from alphapanda.contracts.errors import ConfigurationError, ContractError
 from alphapanda.contracts.events import Epoch, Event, MarketTick, Payload
 from alphapanda.pipeline import TOPIC_OF
 from alphapanda.runtime.log.commands import command_of
@@ -21,6 +21,7 @@ from alphapanda.runtime.log.door import LogDoor
 from alphapanda.runtime.log.http_server import Mailbox
 from alphapanda.runtime.log.partitions import Partitioning
 from alphapanda.runtime.log.protocol import Log
+from alphapanda.runtime.replay_run import place
 
 NS = 1_000_000_000
 ROWS_A_STEP = 2_000
@@ -48,27 +49,30 @@ class Source(Protocol):
 
 
 class TapeSource:
-    """The events of a tape but its first epoch."""
+    """The events of a tape in [start, end) but its first epoch.
 
-    def __init__(self, tape: Tape) -> None:
-        self._tape = tape
-        first: Any = next(iter(tape.events()))
+    From the middle on it is a cold start: the trading session's earlier session events and commands come first.
+    """
+
+    def __init__(self, tape: Tape, start: str | Seq | None = None, end: str | Seq | None = None) -> None:
+        self._tape, self._start, self._end = tape, place(tape, start), place(tape, end)
+        first: Any = next(self._events(), None)
+        if first is None:
+            raise ConfigurationError(f"{tape.path} has nothing between {start} and {end}")
         self.opens_ns: int = first.ts_ns
-        self.reason: str = getattr(first.data, "reason", "tape")
+        self.reason: str = getattr(first.data, "reason", "cold start")
+
+    def _events(self) -> Iterator[Event]:
+        if self._start is not None and self._start > self._tape.seqs[0]:
+            yield from self._tape.earlier_in_session(self._start)
+        yield from self._tape.events(self._start, self._end)
 
     def rows(self, heard: dict[str, Seq]) -> Iterator[Row]:
         """Rows behind the last that came through, in each topic."""
-        for first, event in _numbered(self._tape.events()):
-            place = event.pos[:2]
-            if first and type(event.data) is Epoch:
-                continue
-            if place > heard.get(TOPIC_OF[type(event.data)], (0, 0)):
-                yield Row(place, event.ts_ns, event.data)
-
-
-def _numbered(events: Iterator[Event]) -> Iterator[tuple[bool, Event]]:
-    for i, event in enumerate(events):
-        yield i == 0, event
+        for i, event in enumerate(self._events()):
+            at = event.pos[:2]
+            if (i or type(event.data) is not Epoch) and at > heard.get(TOPIC_OF[type(event.data)], (0, 0)):
+                yield Row(at, event.ts_ns, event.data)
 
 
 class Feed:
