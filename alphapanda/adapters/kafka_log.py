@@ -9,7 +9,7 @@ retried in place; a broker that is away is waited for (readers hear nothing, a f
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from functools import partial
 from operator import itemgetter
@@ -45,6 +45,8 @@ _PASSING = {
 }  # fmt: skip
 """Errors after which the same question may get an answer; the client's own `retriable` speaks of transactions only."""
 _UNKNOWN = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
+_PASSING_HERE = _PASSING | _UNKNOWN
+"""For questions about partitions that were there: a broker that has just started may not know them for a moment."""
 _NO_SUCH_OFFSET = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}
 _record: Callable[[Iterable[Any]], Record] = partial(tuple.__new__, Record)  # Record._make without a frame a record
 _second = itemgetter(1)
@@ -64,7 +66,7 @@ def client_config(settings: KafkaSettings) -> dict[str, Any]:
     }
 
 
-def retried(what: str, settings: KafkaSettings, call: Callable[[], T]) -> T:
+def retried(what: str, settings: KafkaSettings, call: Callable[[], T], passing: Collection[int] = _PASSING) -> T:
     """What `call` gives; retried until `request_timeout_s` has passed. Raises LogError saying what could not be done."""
     deadline = time.monotonic() + settings.request_timeout_s
     while True:
@@ -72,7 +74,7 @@ def retried(what: str, settings: KafkaSettings, call: Callable[[], T]) -> T:
             return call()
         except KafkaException as error:
             cause: KafkaError = error.args[0]
-            if cause.code() not in _PASSING or time.monotonic() > deadline:
+            if cause.code() not in passing or time.monotonic() > deadline:
                 raise LogError(f"{what}: the broker at {settings.bootstrap_servers} failed: {_text(cause)}") from error
         time.sleep(_PAUSE_S)
 
@@ -106,7 +108,7 @@ class KafkaLog:
 
     def _bounds(self, partition: Partition) -> tuple[int, int]:
         place = self._place(partition)
-        return self._ask(f"bounds of {_name(place)}", partial(self._watermarks, place))
+        return self._ask(f"bounds of {_name(place)}", partial(self._watermarks, place), _PASSING_HERE)
 
     def _watermarks(self, place: TopicPartition, timeout: float) -> tuple[int, int]:
         found = self._asker.get_watermark_offsets(place, timeout=timeout)
@@ -118,10 +120,14 @@ class KafkaLog:
         """The first offset whose record has at least this timestamp; the end if there is none."""
         place = self._place(partition, ts_ms)
         what = f"offset of time {ts_ms} in {_name(place)}"
-        (found,) = self._ask(what, lambda timeout: self._asker.offsets_for_times([place], timeout=timeout))
+        found = self._ask(what, partial(self._first_at, place), _PASSING_HERE)
+        return found if found >= 0 else self._bounds(partition)[1]
+
+    def _first_at(self, place: TopicPartition, timeout: float) -> int:
+        (found,) = self._asker.offsets_for_times([place], timeout=timeout)
         if found.error is not None:
-            raise LogError(f"{what}: {_text(found.error)}")
-        return int(found.offset) if found.offset >= 0 else self._bounds(partition)[1]
+            raise KafkaException(found.error)
+        return int(found.offset)
 
     def reader(self, positions: Mapping[Partition, int], *, headers: bool = False) -> "KafkaReader":
         """A reader that starts at these offsets. Raises LogError for one that is not within `bounds`."""
@@ -167,8 +173,8 @@ class KafkaLog:
         self._commits.clear()
         self._asker.close()
 
-    def _ask(self, what: str, call: Callable[[float], T]) -> T:
-        return retried(what, self.settings, lambda: call(min(5.0, self.settings.request_timeout_s)))
+    def _ask(self, what: str, call: Callable[[float], T], passing: Collection[int] = _PASSING) -> T:
+        return retried(what, self.settings, lambda: call(min(5.0, self.settings.request_timeout_s)), passing)
 
     def _place(self, partition: Partition, offset: int = 0) -> TopicPartition:
         return TopicPartition(self.prefix + partition[0], partition[1], offset)
