@@ -39,6 +39,7 @@ class Snapshots:
         head = {"format": FORMAT, "digest": self.digest, "frontier": frontier, "sha256": hashlib.sha256(body).hexdigest()}
         path = self.folder / f"{frontier[0]:010d}-{frontier[1]:015d}.snapshot"
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        self.folder.mkdir(parents=True, exist_ok=True)  # it may be removed at any time: no more than a way is lost
         temporary.write_bytes(json.dumps(head).encode() + b"\n" + body)
         sync(temporary)
         temporary.rename(path)
