@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint dev bench up topics e2e
+.PHONY: demo test lint dev bench up topics seed e2e
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
@@ -25,14 +25,20 @@ lint: $(STAMP)
 test: lint  ## everything that must hold
 	$(BIN)/pytest
 
-bench: $(STAMP)  ## the speed and memory figures of docs/figures.md
+bench: $(STAMP)  ## the speed figures of docs/figures.md
 	$(BIN)/python -m tests.bench.run
+	$(BIN)/python -m tests.bench.log
+	$(BIN)/python -m tests.bench.latency
 
 up:  ## broker, its console, Valkey and Postgres, once they are healthy (needs Docker)
 	docker compose up --detach --wait
 
 topics: $(STAMP)  ## the topics, on the broker that the settings name
 	$(BIN)/alphapanda topics create
+
+seed: $(STAMP)  ## the demo tape into the topics, as fast as it goes
+	test -d data/tapes/demo || $(BIN)/alphapanda tape make data/tapes/demo
+	$(BIN)/alphapanda run market_feed replays/demo.toml --speed 0 --until-end
 
 e2e: $(STAMP)  ## 200,000 ticks through six processes, replays and one process: the same bytes, on the broker that the settings name
 	ALPHAPANDA_E2E_TICKS=200000 $(BIN)/pytest --no-cov -s --durations=0 tests/e2e

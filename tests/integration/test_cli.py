@@ -42,7 +42,7 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("command", commands())
 def test_a_command_of_the_readme_runs(home: Path, command: str) -> None:
     """As it stands there."""
-    done = alphapanda(*shlex.split(command)[1:], cwd=home)
+    done = alphapanda(*shlex.split(command, comments=True)[1:], cwd=home)
     assert done.stdout
 
 

@@ -11,16 +11,9 @@ import time
 from collections.abc import Callable, MutableMapping
 from typing import Any, NamedTuple, TextIO
 
-from alphapanda.contracts.errors import ConfigurationError
-
-try:
-    import structlog
-    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-    from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-except ImportError as missing:
-    raise ConfigurationError(
-        f"what services log and measure with is not installed ({missing}): pip install 'alphapanda[kafka]'"
-    ) from missing
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 Seq = tuple[int, int]
 NS = 1_000_000_000
