@@ -33,7 +33,7 @@ class LogDoor:
         self._clock_at: Partition = (CLOCK, 0)
         self.epoch, self._number, self.ts_ns = 0, 0, 0
         self._ends: dict[str, Pos] = {}
-        self.rows_heard: dict[str, Seq] = {}  # topic -> the last place in the source that came through before this door
+        self.rows_heard: dict[Partition, Seq] = {}  # the last place in the source that came through, for each partition
         self._unheard: dict[Pos, Callable[[], None]] = {}  # what is to be called once an event was read back
 
     def open(self, ts_ns: int, reason: str) -> Event:
@@ -122,8 +122,7 @@ class LogDoor:
         row = dict(record.headers).get("row")
         if row is not None:
             epoch, number = map(int, row.split(b"-"))
-            topic = record.partition[0]
-            self.rows_heard[topic] = max(self.rows_heard.get(topic, (0, 0)), (epoch, number))
+            self.rows_heard[record.partition] = max(self.rows_heard.get(record.partition, (0, 0)), (epoch, number))
 
     def flush(self) -> None:
         """Wait until all that was sent is durable."""

@@ -7,20 +7,19 @@ keeps its seqs, unless a command or another door comes between.
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple, Protocol
 
 from alphapanda.adapters.tape import Tape
 from alphapanda.contracts.errors import ConfigurationError, ContractError
 from alphapanda.contracts.events import Epoch, Event, MarketTick, Payload
-from alphapanda.pipeline import TOPIC_OF
 from alphapanda.runtime.log.commands import command_of
 from alphapanda.runtime.log.control import Seq
 from alphapanda.runtime.log.door import LogDoor
 from alphapanda.runtime.log.http_server import Mailbox
 from alphapanda.runtime.log.partitions import Partitioning
-from alphapanda.runtime.log.protocol import Log
+from alphapanda.runtime.log.protocol import Log, Partition
 from alphapanda.runtime.replay_run import place
 
 NS = 1_000_000_000
@@ -44,8 +43,8 @@ class Source(Protocol):
     opens_ns: int  # time of the epoch event of a door that opens on it
     reason: str  # and what it says
 
-    def rows(self, heard: dict[str, Seq]) -> Iterator[Row]:
-        """What is still to pass the door; `heard`: the last place of each topic that has."""
+    def rows(self, heard: Mapping[Partition, Seq], partitioning: Partitioning) -> Iterator[Row]:
+        """What is still to pass the door; `heard`: the last place in each partition that has."""
 
 
 class TapeSource:
@@ -67,11 +66,11 @@ class TapeSource:
             yield from self._tape.earlier_in_session(self._start)
         yield from self._tape.events(self._start, self._end)
 
-    def rows(self, heard: dict[str, Seq]) -> Iterator[Row]:
-        """Rows behind the last that came through, in each topic."""
+    def rows(self, heard: Mapping[Partition, Seq], partitioning: Partitioning) -> Iterator[Row]:
+        """Rows behind the last that came through, in each partition: a door that was killed left them at different places."""
         for i, event in enumerate(self._events()):
             at = event.pos[:2]
-            if (i or type(event.data) is not Epoch) and at > heard.get(TOPIC_OF[type(event.data)], (0, 0)):
+            if (i or type(event.data) is not Epoch) and at > heard.get(partitioning.of(event), (0, 0)):
                 yield Row(at, event.ts_ns, event.data)
 
 
@@ -85,7 +84,7 @@ class Feed:
     ) -> None:
         """`speed` is market seconds a second; 0: as fast as it goes."""
         self._source, self._speed, self._mailbox = source, speed, mailbox
-        self.door = LogDoor(log, partitioning)
+        self.door, self._partitioning = LogDoor(log, partitioning), partitioning
         self.handled = 0
         self.ended = False
         self._next: Row | None = None
@@ -94,7 +93,7 @@ class Feed:
     def boot(self) -> None:
         """Open the door and go to where the source had come. Raises LogError."""
         self.door.open(self._source.opens_ns, self._source.reason)
-        self._rows = self._source.rows(self.door.rows_heard)
+        self._rows = self._source.rows(dict(self.door.rows_heard), self._partitioning)
         self._next = next(self._rows, None)
         self._began, self._first_ns = time.monotonic(), self._next.ts_ns if self._next is not None else 0
 
