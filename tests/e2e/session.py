@@ -32,7 +32,7 @@ from alphapanda.runtime.spec import read_spec
 ROOT = Path(__file__).parents[2]
 FEED = "market_feed"
 ROOMS = tuple(stage.room for stage in STAGES)
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 SPEC = """
 tape = "{tape}"
 
@@ -70,9 +70,10 @@ class Session:
 
     def __init__(
         self, bootstrap: str, folder: Path, spec: Path, prefix: str, *, partitions: int = 4,
-        settings: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None, measured: bool = True,
     ) -> None:  # fmt: skip
-        """`bootstrap` empty: without a broker; `settings` are for the processes too."""
+        """`bootstrap` empty: without a broker. `settings` are for the processes too. `measured`: their coverage too, if any."""
+        self._inherited = {name: value for name, value in os.environ.items() if measured or not name.startswith("COVERAGE_")}
         self.folder, self.spec, self.prefix, self.partitions = folder, spec, prefix, partitions
         self.words = {"kafka.bootstrap_servers": bootstrap or "none", **(settings or {})}
         self.words |= {f"storage.{name}": str(folder / name) for name in ("runs", "tapes", "logs", "snapshots", "sessions")}
@@ -96,7 +97,7 @@ class Session:
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """The settings as processes read them."""
         said = {f"ALPHAPANDA_{name.replace('.', '__').upper()}": str(value) for name, value in self.words.items()}
-        return {**os.environ, **said, **(more or {})}
+        return {**self._inherited, **said, **(more or {})}
 
     def start(
         self, name: str, words: Sequence[str], *, module: Sequence[str] = ("alphapanda",), more: Mapping[str, str] | None = None
@@ -117,6 +118,10 @@ class Session:
     def run_words(self, service: str) -> list[str]:
         """The words of `alphapanda run SERVICE`."""
         return ["run", service, str(self.spec), "--prefix", self.prefix, "--partitions", str(self.partitions)]
+
+    def record_words(self) -> list[str]:
+        """The words of `alphapanda record`."""
+        return ["record", str(self.spec), "--prefix", self.prefix]
 
     def once(self, *words: str, status: int = 0) -> str:
         """What a command of the command line prints."""
@@ -193,5 +198,5 @@ def heard_in(log: Any, partitioning: Partitioning, at: Partition) -> list[tuple[
 
 
 def printed(text: str) -> Any:
-    """The one JSON object that a command printed."""
-    return json.loads(text)
+    """The JSON object that a command printed last."""
+    return json.loads(text.splitlines()[-1])

@@ -1,20 +1,15 @@
 """The claim: a paper session of six processes over a broker, and replays of what it recorded, give the same bytes."""
 
+import json
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from alphapanda.adapters.tape import Tape
-from alphapanda.research import recordings
-from alphapanda.research.recorded_rooms import making_of, read_json
-from alphapanda.research.verify import Recording, verify
-from alphapanda.runtime.log.compact import Compacted, compact
-from alphapanda.runtime.log.recorder import Recorder
-from alphapanda.runtime.log.session import begin_session
 from alphapanda.runtime.replay_run import run_replay
 from alphapanda.runtime.tape_make import make_tape
 from tests.e2e.session import FEED, ROOMS, Session, printed, write_spec
@@ -42,7 +37,7 @@ def six(kafka: str, spec: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with Session(kafka, tmp_path_factory.mktemp("six"), spec, prefix("six")) as session:
         for room in ROOMS:
             session.run(room)
-        session.start("recorder", [str(spec), session.prefix], module=["tests.e2e.recorder"])
+        session.start("recorder", [*session.record_words(), "--json"])
         session.run(FEED)
         seconds = session.wait_until_done(session.tape.seqs[1], TIMEOUT_S)
         assert session.end() == [0] * 7, session._all_said()
@@ -50,18 +45,30 @@ def six(kafka: str, spec: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield session
 
 
+class Recorded(NamedTuple):
+    """What the recorder made of a session at its end."""
+
+    tape: Path
+    manifest: dict[str, Any]  # the run's
+
+
+def made_of(text: str) -> Recorded:
+    """From what `alphapanda record --json` printed."""
+    said = printed(text)
+    return Recorded(Path(said["tape"]), json.loads((Path(said["run"]) / "manifest.json").read_text()))
+
+
 @pytest.fixture(scope="module")
-def recorded(six: Session) -> Compacted:
-    """What the recorder kept, as a tape and a run."""
-    return compact(six.recorded)
+def recorded(six: Session) -> Recorded:
+    return made_of(six.said("recorder"))
 
 
-def test_what_passed_the_door_is_the_tape(six: Session, recorded: Compacted) -> None:
+def test_what_passed_the_door_is_the_tape(six: Session, recorded: Recorded) -> None:
     """Without another door or a command in between it keeps its seqs, so its digest too."""
     assert Tape.open(recorded.tape).digest == six.tape.digest
 
 
-def test_something_happened(recorded: Compacted) -> None:
+def test_something_happened(recorded: Recorded) -> None:
     """Enough of everything for the comparisons to say something, and not a signal a tick."""
     counts = recorded.manifest["counts"]
     at_least = {"bars": 100, "signals": 200, "validated": 100, "orders": 100, "fills": 100, "snapshots": 100}
@@ -72,19 +79,16 @@ def test_something_happened(recorded: Compacted) -> None:
 
 @pytest.mark.parametrize("kept", ["log", "recorded"])
 def test_every_service_says_again_what_it_said(six: Session, kept: str) -> None:
-    """Each from its recorded inputs, over all topics: nothing missing, extra or different, nothing left out."""
-    said = read_json(six.recorded / "session.json")
-    recording: Recording = (
-        recordings.LogRecording(six.log).recording() if kept == "log" else recordings.of_session(six.recorded, said["partitions"])
-    )
-    making = making_of(six.recorded, said)
-    report = verify(recordings.isolated(making.rooms), making.feedback_delay_ms, recording)
-    wrong = {one.service: one.total for one in report.services if one.total.wrong or one.failed or one.pending}
-    assert (wrong, report.equal, report.roots) == ({}, True, six.tape.seqs[1][1])
-    assert min(one.total.equal for one in report.services) > 100
+    """`alphapanda verify`, over all topics: nothing missing, extra or different, nothing left out."""
+    report = printed(six.once("verify", str(six.recorded), "--json", *(["--log", "kafka"] if kept == "log" else [])))
+    wrong = {
+        one["service"]: one for one in report["services"] if one["equal"] != one["events"] or one["failed"] or one["pending"]
+    }
+    assert (wrong, report["equal"], report["roots"]) == ({}, True, six.tape.seqs[1][1])
+    assert min(one["equal"] for one in report["services"]) > 100
 
 
-def test_a_replay_of_what_was_recorded_gives_the_same_digests(six: Session, recorded: Compacted) -> None:
+def test_a_replay_of_what_was_recorded_gives_the_same_digests(six: Session, recorded: Recorded) -> None:
     """In one process, from the recorder's tape."""
     run = run_replay(six.container, Tape.open(recorded.tape), six.read.specs(), out=six.folder / "runs")
     assert run.manifest["digests"] == recorded.manifest["digests"]
@@ -92,7 +96,7 @@ def test_a_replay_of_what_was_recorded_gives_the_same_digests(six: Session, reco
 
 @pytest.mark.parametrize("partitions", PARTITIONS)
 def test_as_one_process_over_the_broker_it_gives_the_same_digests(
-    kafka: str, recorded: Compacted, tmp_path: Path, partitions: int
+    kafka: str, recorded: Recorded, tmp_path: Path, partitions: int
 ) -> None:
     """The recorded tape played under a new prefix, with as many partitions of ticks and features."""
     spec = write_spec(tmp_path, recorded.tape)
@@ -102,21 +106,12 @@ def test_as_one_process_over_the_broker_it_gives_the_same_digests(
         seconds = session.wait_until_done(session.tape.seqs[1], TIMEOUT_S)
         assert session.end() == [0, 0], session._all_said()
         print(f"run all, {partitions} partitions: {TICKS / seconds:,.0f} ticks/s with its start")  # noqa: T201
-        assert digests_of(session) == recorded.manifest["digests"]
-
-
-def digests_of(session: Session) -> Any:
-    """Of what a session left in the log: recorded now, all at once."""
-    begin_session(session.recorded, session.prefix, session.container, session.tape, session.read.specs(), session.partitioning)
-    recorder = Recorder(session.log, session.partitioning, session.recorded)
-    while recorder.behind(recorder.ends()):
-        recorder.step(1.0)
-    recorder.close()
-    return compact(session.recorded).manifest["digests"]
+        now = made_of(session.once(*session.record_words(), "--until-end", "--json"))
+        assert now.manifest["digests"] == recorded.manifest["digests"]
 
 
 @pytest.mark.parametrize("partitions", PARTITIONS)
-def test_without_a_broker_it_gives_the_same_digests(six: Session, recorded: Compacted, tmp_path: Path, partitions: int) -> None:
+def test_without_a_broker_it_gives_the_same_digests(six: Session, recorded: Recorded, tmp_path: Path, partitions: int) -> None:
     """`alphapanda paper` over a folder."""
     spec = write_spec(tmp_path, recorded.tape)
     session = Session(
