@@ -42,3 +42,6 @@ seed: $(STAMP)  ## the demo tape into the topics, as fast as it goes
 
 e2e: $(STAMP)  ## 200,000 ticks through six processes, replays and one process: the same bytes, on the broker that the settings name
 	ALPHAPANDA_E2E_TICKS=200000 $(BIN)/pytest --no-cov -s --durations=0 tests/e2e
+
+chaos: $(STAMP)  ## a session of processes that are killed, stopped, doubled and robbed, held against the replay of its tape
+	$(BIN)/python -m tests.chaos.run
