@@ -19,6 +19,7 @@ from alphapanda.runtime.log.reader import PartitionReader
 from alphapanda.runtime.log.worker import StageWorker, Worker
 from tests import log_world
 
+pytestmark = pytest.mark.no_cover  # the same few lines, some million times
 SEEDS = 250
 Mutant = tuple[Any, str, str, str]
 MUTANTS: dict[str, Mutant] = {
@@ -53,8 +54,9 @@ MUTANTS: dict[str, Mutant] = {
     "a snapshot stands on outputs in the log": (Worker, "save", "self.publisher.writer.flush()", "pass"),
 }  # fmt: skip
 
-SELDOM = {"feedback is complete once progress has passed its time": 570, "and starts where no promise can be unknown": 475,
-          "who comes in the middle knows where epochs ended": 100}  # fmt: skip
+SELDOM = {"feedback is complete once progress has passed its time": 576, "and starts where no promise can be unknown": 479,
+          "who comes in the middle knows where epochs ended": 110,
+          "a snapshot stands on outputs in the log": 25}  # fmt: skip
 """Where to begin looking for a seed that needs the rule; elsewhere at 0."""
 
 
