@@ -68,9 +68,9 @@ def write_segment(
     said = {"format": FORMAT, "partition": partition, "end": state[0], "events": len(rows) - dead, "dead": dead, "state": state}
     _frame(rows).write_parquet(made, compression="zstd", metadata={"alphapanda": json.dumps(said, default=sorted)})
     at("segment written")
-    sync(made)
-    at("segment synced")
     try:
+        sync(made)
+        at("segment synced")
         os.link(made, path)  # unlike a rename it never replaces
     except (FileExistsError, FileNotFoundError) as error:
         made.unlink(missing_ok=True)

@@ -195,6 +195,25 @@ def test_a_second_recorder_stops_the_first_and_both_do_no_harm(short: Tape, tmp_
     log.close()
 
 
+def test_a_recorder_that_starts_while_another_writes_a_segment_stops_it_in_words(short: Tape, tmp_path: Path) -> None:
+    """What is half written is taken for a killed one's, and removed."""
+    log, partitioning = file_log(tmp_path / "log")
+    play(log, partitioning, short)
+
+    def another(point: str) -> None:
+        if point == "segment written":
+            Recorder(log, partitioning, tmp_path / "s").abandon()
+
+    first = Recorder(log, partitioning, tmp_path / "s", at=another)
+    first.step(1.0)
+    with pytest.raises(TakenError, match="another recorder of this session goes on; this one stops"):
+        first.close()
+    first.abandon()
+    recorded(log, partitioning, tmp_path / "s")
+    assert stored(tmp_path / "s", partitioning) == expected(log, partitioning)
+    log.close()
+
+
 def test_a_session_becomes_the_tape_and_the_run_of_a_replay(tape: Tape, replayed: Run, tmp_path: Path) -> None:
     """Over 1, 4 and 8 partitions: the tape's digest, and every topic's; `load` opens it, and nothing differs."""
     for count in (1, 4, 8):
