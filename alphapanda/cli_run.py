@@ -92,7 +92,7 @@ def run(
     served: Service
     if service == DOOR:
         source = TapeSource(tape, start, end) if from_prefix is None else _topic_source(settings, from_prefix, tape, start, end)
-        served = Feed(log, Partitioning.of_log(log), source, speed=speed, mailbox=mailbox)
+        served = Feed(log, Partitioning.of_log(log), source, speed=speed, mailbox=mailbox, fan_out=settings.host.fan_out)
     elif from_prefix or start or end:
         raise ConfigurationError(
             f"the door plays the old topics into the new prefix, and {service} begins where that begins: give --from-prefix,"

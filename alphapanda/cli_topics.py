@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from alphapanda.adapters.tape import Tape
 from alphapanda.contracts.errors import ConfigurationError
 from alphapanda.contracts.topics import TOPICS
 from alphapanda.runtime.settings import load_settings
@@ -40,13 +42,19 @@ def create(
     old_times: Annotated[
         bool, typer.Option("--old-times", help="A recorded tape will play here: keep everything, whatever its age.")
     ] = False,
+    fan_out: Annotated[
+        Path | None, typer.Option(help="A tape: also a topic for each of its instruments, for the door's copies (host.fan_out).")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make the topics that are not there; refused where one that is there differs."""
     adapter, settings = _adapter(), load_settings().kafka
     made = adapter.create(settings, prefix, adapter.tick_partitions(partitions), old_times=old_times)
+    tokens = Tape.open(fan_out).instruments if fan_out is not None else ()
+    copies = adapter.create_fan_out(settings, prefix, tokens, old_times=old_times)
     if as_json:
-        _print_json({"broker": settings.bootstrap_servers, "prefix": prefix, "made": made, "there": len(TOPICS) - len(made)})
+        said = {"made": made, "there": len(TOPICS) - len(made), "copies": copies}
+        _print_json({"broker": settings.bootstrap_servers, "prefix": prefix, **said})
     else:
         Console().print(f"{len(made)} topics made, {len(TOPICS) - len(made)} were there", highlight=False)
 

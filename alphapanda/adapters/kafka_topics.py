@@ -7,7 +7,7 @@ are kept until they are deleted. What the table says is the least: kept for long
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from alphapanda.adapters.kafka_log import client_config, retried
 from alphapanda.contracts.errors import ConfigurationError
 from alphapanda.contracts.topics import TOPICS, Topic
 from alphapanda.pipeline import FEATURES, TICKS
+from alphapanda.runtime.log.partitions import fan_out_topic
 from alphapanda.runtime.log.protocol import LogError
 from alphapanda.runtime.log.settings import KafkaSettings
 
@@ -52,7 +53,24 @@ def create(
 
     Raises LogError where a topic that is there differs: it is left as it is.
     """
-    wanted = _wanted(prefix, partitions)
+    made = _make(settings, _wanted(prefix, partitions), old_times=old_times)
+    differences = check(settings, prefix, partitions)
+    if differences:
+        raise LogError("topics that are there differ, and were left as they are: " + "; ".join(differences))
+    return made
+
+
+def create_fan_out(settings: KafkaSettings, prefix: str, tokens: Iterable[int], *, old_times: bool = False) -> list[str]:
+    """Make the topics `market.ticks.{token}` that are not there, one partition each; gives the names of the new ones.
+
+    They hold copies of the ticks for whoever wants one instrument alone; nothing of ours reads them.
+    """
+    ticks = TOPICS[TICKS].model_copy(update={"partitions": 1, "consumer_groups": ()})
+    return _make(settings, {prefix + fan_out_topic(token): ticks for token in tokens}, old_times=old_times)
+
+
+def _make(settings: KafkaSettings, wanted: Mapping[str, Topic], *, old_times: bool) -> list[str]:
+    """Make what is not there and wait until all of it is seen; gives the names of the new ones."""
     admin = AdminClient(client_config(settings))
     there = _listed(admin, settings)
     new = [
@@ -62,9 +80,6 @@ def create(
     ]
     made = [name for name, future in admin.create_topics(new).items() if _was_made(name, future)] if new else []
     _await_leaders(admin, settings, wanted)
-    differences = check(settings, prefix, partitions)
-    if differences:
-        raise LogError("topics that are there differ, and were left as they are: " + "; ".join(differences))
     return made
 
 

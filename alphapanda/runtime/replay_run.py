@@ -61,7 +61,7 @@ def run_replay(
     if verify:
         tape.verify()
     low, high = place(tape, start), place(tape, end)
-    parameters = [_described(spec) for spec in specs]
+    parameters = [described(spec) for spec in specs]
     rooms = container.rooms(tape, specs)
     with RunFolder(out or container.runs_root, feature_names(specs)) as folder:
         replay = Replay(rooms, container.settings.pipeline.feedback_delay_ms, folder.write)
@@ -81,14 +81,14 @@ def run_replay(
         manifest: dict[str, Any] = {
             "run_id": run_id,
             "created": wall.isoformat(timespec="microseconds"), "kind": "replay", "version": version("alphapanda"),
-            "git_revision": _git_revision(),
+            "git_revision": git_revision(),
             "tape": {"path": str(tape.path), "digest": tape.digest, "profile": tape.profile.to_dict(), "zone": tape.profile.zone,
                      "start": list(low or tape.seqs[0]), "end": list(high or tape.seqs[1]),
                      "beat_interval_s": tape.beat_interval_s, "columns": tape.columns},
             "currency": tape.profile.currency, "cold_start": low is not None and low > tape.seqs[0],
             "strategies": parameters, "settings": recorded(container.settings),
             "charges_version": container.charges(tape.profile.charges).version, "seed": None,
-            "digests": digests, "digest": digest, "counts": _counts(folder.counts, folder.refused, ticks),
+            "digests": digests, "digest": digest, "counts": counted(folder.counts, folder.refused, ticks),
             "warm_up": _warm_up(rooms), "open_orders": sum(map(len, rooms.engine.state.working.values())),
             "seconds": round(seconds, 6), "ticks_per_s": round(ticks / seconds),
             "peak_rss_mb": round(peak_rss_mb() + folder.writer_rss_mb, 1),
@@ -126,7 +126,8 @@ def _start_cold(replay: Replay, tape: Tape, start: Seq) -> None:
     replay.emit = emit
 
 
-def _described(spec: StrategySpec) -> dict[str, Any]:
+def described(spec: StrategySpec) -> dict[str, Any]:
+    """A strategy as a manifest has it: id, lane, class, parameters, code digest and source."""
     cls = type(spec.strategy)
     params = spec.strategy.params()
     text = json.dumps(params, sort_keys=True, default=str)
@@ -136,7 +137,8 @@ def _described(spec: StrategySpec) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _counts(made: Mapping[type[Payload], int], refused: Counter[str], ticks: int) -> dict[str, Any]:
+def counted(made: Mapping[type[Payload], int], refused: Counter[str], ticks: int) -> dict[str, Any]:
+    """A manifest's counts: ticks, events by kind, rejections by reason."""
     names: dict[str, type[Payload]] = {
         "bars": e.Bar, "features": e.FeatureSet, "signals": e.TradingSignal, "validated": e.ValidatedSignal,
         "orders": e.OrderPlaced, "fills": e.OrderFill, "cancelled": e.OrderCancelled, "failed": e.OrderFailed,
@@ -149,7 +151,7 @@ def _warm_up(rooms: Rooms) -> list[dict[str, object]]:
     return [one for lane in rooms.instruments for one in lane.warm_up()]
 
 
-def _git_revision() -> str | None:
+def git_revision() -> str | None:
     """The revision of the working directory's checkout, None outside one."""
     try:
         done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S607

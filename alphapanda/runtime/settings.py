@@ -57,6 +57,7 @@ class ReplaySettings(Section):
 class LogHostSettings(Section):
     """Services over a log."""
 
+    fan_out: bool = Field(False, description="copy each tick to market.ticks.{token} too (topics create --fan-out TAPE)")
     snapshot_interval_s: float = Field(30.0, gt=0, description="time between a service's snapshots")
 
 

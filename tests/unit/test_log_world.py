@@ -19,8 +19,7 @@ from alphapanda.runtime.log.reader import PartitionReader
 from alphapanda.runtime.log.worker import StageWorker, Worker
 from tests import log_world
 
-pytestmark = pytest.mark.no_cover  # the same few lines, some million times
-SEEDS = 250
+SEEDS = 120
 Mutant = tuple[Any, str, str, str]
 MUTANTS: dict[str, Mutant] = {
     "what was read is not heard again": (PartitionReader, "_stands", "pos <= self.last or ", ""),
@@ -80,7 +79,7 @@ def test_all_hosts_write_what_the_replay_loop_makes() -> None:
             problems[seed] = problem
     assert problems == {}
     wanted = ("crashes", "doubles", "lost disks", "doors replaced", "OrderFill", "Bar", "RejectedSignal", "OrderCancelled")
-    assert min(happened[name] for name in wanted) > 50, happened
+    assert min(happened[name] for name in wanted) > 25, happened
 
 
 @pytest.mark.parametrize("rule", MUTANTS)

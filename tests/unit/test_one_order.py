@@ -2,8 +2,6 @@
 
 import copy
 
-import pytest
-
 from alphapanda.pipeline import Stage
 from alphapanda.runtime.replay import Loop
 from tests.model_support import ModelLane, kind_class, model, ours
@@ -22,7 +20,6 @@ def loop_for(m: object) -> Loop:
     )
 
 
-@pytest.mark.no_cover
 def test_the_loop_equals_the_model_for_300_seeds() -> None:
     """Given the model's rooms and its tapes, our loop makes the model's reference outputs, event for event."""
     m = model()

@@ -27,7 +27,7 @@ from alphapanda.reference.profiles import MarketProfile
 from alphapanda.runtime.log.control import FIRST, Seq, after
 from alphapanda.runtime.log.door_order import unbroken
 from alphapanda.runtime.log.session import read_session
-from alphapanda.runtime.replay_run import _counts
+from alphapanda.runtime.replay_run import counted
 
 _MADE = tuple(topic for topic in OUTPUT_TOPICS if topic not in COPIES.values())
 _BATCH = 20_000
@@ -63,7 +63,7 @@ def compact(folder: Path) -> Compacted:
                      "columns": market["columns"]},
             "currency": session["currency"], "cold_start": False, "strategies": session["strategies"],
             "settings": session["settings"], "charges_version": session["charges_version"], "seed": None,
-            "digests": digests, "digest": digest, "counts": _counts(made.counts, made.refused, tape["ticks"]),
+            "digests": digests, "digest": digest, "counts": counted(made.counts, made.refused, tape["ticks"]),
             "warm_up": [], "open_orders": open_orders, "seconds": round(seconds, 6),
             "ticks_per_s": round(tape["ticks"] / max(seconds, 1e-9)),
             "peak_rss_mb": round(peak_rss_mb() + made.writer_rss_mb, 1),

@@ -12,7 +12,7 @@ from alphapanda.contracts.codec import encode, key_of
 from alphapanda.contracts.events import Beat, Epoch, Event, MarketTick, Payload, Pos
 from alphapanda.pipeline import CLOCK, DOOR
 from alphapanda.runtime.log.control import Claim, Progress, Seq, Settled, encode_control, name_of
-from alphapanda.runtime.log.partitions import Partitioning
+from alphapanda.runtime.log.partitions import Partitioning, fan_out_topic
 from alphapanda.runtime.log.protocol import Log, LogError, LogWriter, Partition, Record
 from alphapanda.runtime.log.reader import PosReader
 from alphapanda.runtime.log.start import claimed_in
@@ -28,8 +28,11 @@ class ReplacedError(LogError):
 class LogDoor:
     """One opened door. Not for two threads."""
 
-    def __init__(self, log: Log, partitioning: Partitioning, *, by: str = "market_feed") -> None:
-        self._log, self._partitioning, self._by = log, partitioning, by
+    def __init__(
+        self, log: Log, partitioning: Partitioning, *, by: str = "market_feed", fan_out: bool = False
+    ) -> None:  # fmt: skip
+        """`fan_out`: each tick also goes to a topic of its instrument, which must be there."""
+        self._log, self._partitioning, self._by, self._fan_out = log, partitioning, by, fan_out
         self._clock_at: Partition = (CLOCK, 0)
         self.epoch, self._number, self.ts_ns = 0, 0, 0
         self._ends: dict[str, Pos] = {}
@@ -79,9 +82,10 @@ class LogDoor:
         headers = [("pos", event.id.encode())]
         if row is not None:
             headers.append(("row", b"%d-%d" % row))
-        self._writer.send(
-            self._partitioning.of(event), key_of(data).encode(), encode(event), max(1, self.ts_ns // NS_PER_MS), headers
-        )
+        key, line, ts_ms = key_of(data).encode(), encode(event), max(1, self.ts_ns // NS_PER_MS)
+        self._writer.send(self._partitioning.of(event), key, line, ts_ms, headers)
+        if self._fan_out and type(data) is MarketTick:
+            self._writer.send((fan_out_topic(data.instrument_token), 0), key, line, ts_ms, headers)
         if type(data) is Beat:
             self._settle(self.ts_ns)
         return event

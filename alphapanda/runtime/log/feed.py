@@ -80,11 +80,12 @@ class Feed:
     name = "market_feed.0"
 
     def __init__(
-        self, log: Log, partitioning: Partitioning, source: Source, *, speed: float = 0.0, mailbox: Mailbox | None = None
-    ) -> None:
-        """`speed` is market seconds a second; 0: as fast as it goes."""
+        self, log: Log, partitioning: Partitioning, source: Source, *, speed: float = 0.0, mailbox: Mailbox | None = None,
+        fan_out: bool = False,
+    ) -> None:  # fmt: skip
+        """`speed` is market seconds a second; 0: as fast as it goes. `fan_out` as for the door."""
         self._source, self._speed, self._mailbox = source, speed, mailbox
-        self.door, self._partitioning = LogDoor(log, partitioning), partitioning
+        self.door, self._partitioning = LogDoor(log, partitioning, fan_out=fan_out), partitioning
         self.handled = 0
         self.ended = False
         self._next: Row | None = None

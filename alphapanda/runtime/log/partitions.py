@@ -22,6 +22,11 @@ def spread(token: int, count: int) -> int:
     return (token ^ token >> 8) % count
 
 
+def fan_out_topic(token: int) -> str:
+    """The topic of one instrument's ticks alone: a copy, off by default, outside digests."""
+    return f"{TICKS}.{token}"
+
+
 class Partitioning:
     """How many partitions each topic has, and where events lie."""
 

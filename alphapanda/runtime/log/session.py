@@ -19,7 +19,7 @@ from alphapanda.adapters.tape import Tape
 from alphapanda.contracts.errors import ConfigurationError
 from alphapanda.runtime.container import AppContainer, StrategySpec, feature_names
 from alphapanda.runtime.log.partitions import Partitioning
-from alphapanda.runtime.replay_run import _described, _git_revision
+from alphapanda.runtime.replay_run import described, git_revision
 from alphapanda.runtime.settings import recorded
 
 FILE = "session.json"
@@ -36,10 +36,10 @@ def begin_session(
     """
     said = json.loads(json.dumps({
         "name": folder.name, "prefix": prefix, "created": datetime.now(UTC).isoformat(timespec="microseconds"),
-        "version": version("alphapanda"), "git_revision": _git_revision(),
+        "version": version("alphapanda"), "git_revision": git_revision(),
         "market": {"tape": str(market.path), "profile": market.profile.to_dict(), "zone": market.profile.zone,
                    "beat_interval_s": market.beat_interval_s, "columns": market.columns},
-        "currency": market.profile.currency, "strategies": list(map(_described, specs)), "features": feature_names(specs),
+        "currency": market.profile.currency, "strategies": list(map(described, specs)), "features": feature_names(specs),
         "settings": recorded(container.settings), "charges_version": container.charges(market.profile.charges).version,
         "partitions": partitioning.counts,
     }, default=str))  # fmt: skip
