@@ -22,8 +22,8 @@ from alphapanda.contracts.events import Event, Payload, RejectedSignal
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.pipeline import STAGES
 
-EVENTS_A_BATCH = 5_000
-"""Runs with fewer events are written at their end, by the process that made them."""
+FEW_EVENTS, EVENTS_A_BATCH = 5_000, 1_000
+"""A run with few events is written at its end, by the process that made them. Small batches stay in the cache."""
 
 
 class RunFolder:
@@ -54,7 +54,7 @@ class RunFolder:
         for event in events:
             self._batch[type(event.data)].append(event)
         self._waiting += len(events)
-        if self._waiting >= EVENTS_A_BATCH:
+        if self._waiting >= (FEW_EVENTS if self._writer is None else EVENTS_A_BATCH):
             if self._writer is None:
                 self._writer = WriterProcess(self.folder, self._names)
             self._writer.take(self._taken())

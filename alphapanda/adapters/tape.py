@@ -7,7 +7,7 @@ bounded memory: one segment of ticks and one date of the other events at a time.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from alphapanda.contracts.errors import TapeError
 from alphapanda.contracts.events import DOOR_EVENTS, Beat, Event, MarketTick, Payload, SessionOpen
@@ -28,6 +29,8 @@ Seq = tuple[int, int]
 TICK_FIELDS = MarketTick.__struct_fields__
 OTHERS = (CLOCK, BROKER, COMMANDS)
 _TYPES: dict[str, type[Payload]] = {cls.__name__: cls for cls in DOOR_EVENTS}
+BeatChoice = Callable[[NDArray[np.int64]], Sequence[int]]
+"""From the times of coming beats to the places of those that are wanted."""
 _SHIFT = 1 << 48
 """A seq as one integer: epoch * _SHIFT + number."""
 
@@ -44,14 +47,6 @@ class _Others(NamedTuple):
         epoch, number = divmod(int(self.keys[i]), _SHIFT)
         pos = (epoch, number, 0, 0, 0)
         return Event(pos, self.ts_ns[i], None, msgspec.json.decode(self.data[i], type=_TYPES[self.types[i]]))
-
-    def with_beats(self, heard: Callable[[list[int]], list[int]]) -> "_Others":
-        """These with the chosen beats alone."""
-        beats = [i for i, kind in enumerate(self.types) if kind == "Beat"]
-        chosen = heard([self.ts_ns[i] for i in beats])
-        kept = sorted({*range(len(self.types))}.difference(beats).union(beats[place] for place in chosen))
-        ts_ns, types, data = self.ts_ns, self.types, self.data
-        return _Others(self.keys[kept], [ts_ns[i] for i in kept], [types[i] for i in kept], [data[i] for i in kept])
 
     def runs(self, start: int, end: int) -> Iterator[Stretch]:
         while start < end:
@@ -110,8 +105,8 @@ class Tape:
         return (first[0], first[1]), (last[0], last[1] + 1)
 
     def runs(
-        self, start: Seq | None = None, end: Seq | None = None, batch_rows: int = 16_384,
-        heard_beats: Callable[[list[int]], list[int]] | None = None,
+        self, start: Seq | None = None, end: Seq | None = None, batch_rows: int = 4_096,
+        heard_beats: BeatChoice | None = None,
     ) -> Iterator[Stretch]:  # fmt: skip
         """Everything in [start, end) in seq order; each run is of one kind, and of at most `batch_rows` ticks.
 
@@ -120,9 +115,7 @@ class Tape:
         first, last = self.seqs
         low, high = _key(start or first), _key(end or last)
         for date in self.manifest["dates"]:
-            others = self._others(date, low, high)
-            if heard_beats is not None:
-                others = others.with_beats(heard_beats)
+            others = self._others(date, low, high, heard_beats)
             done = 0
             for file in self._files(TICKS, date, low, high):
                 frame = _read(self.path / file["path"])
@@ -189,15 +182,21 @@ class Tape:
         mine = (one for one in self.manifest["files"] if one["topic"] == topic and one["date"] == date)
         return [one for one in mine if _key(one["last"]) >= low and _key(one["first"]) < high]
 
-    def _others(self, date: str, low: int, high: int) -> _Others:
+    def _others(self, date: str, low: int, high: int, heard_beats: BeatChoice | None = None) -> _Others:
         files = [file for topic in OTHERS for file in self._files(topic, date, low, high)]
         if not files:
             return _Others(np.empty(0, np.int64), [], [], [])
         frame = pl.concat([_read(self.path / file["path"]) for file in files]).sort("epoch", "number")
         keys = _keys(frame)
         a, b = np.searchsorted(keys, [low, high])
-        frame = frame[a:b]
-        return _Others(keys[a:b], frame["ts_ns"].to_list(), frame["type"].to_list(), frame["data"].to_list())
+        frame, keys = frame[a:b], keys[a:b]
+        if heard_beats is not None:
+            beats = (frame["type"] == "Beat").to_numpy()
+            places = np.flatnonzero(beats)
+            kept = ~beats
+            kept[places[heard_beats(frame["ts_ns"].to_numpy()[places])]] = True
+            frame, keys = frame.filter(pl.Series(kept)), keys[kept]
+        return _Others(keys, frame["ts_ns"].to_list(), frame["type"].to_list(), frame["data"].to_list())
 
 
 def _ticks(frame: pl.DataFrame) -> tuple[list[int], list[MarketTick]]:

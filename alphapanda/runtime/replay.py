@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby, islice
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from alphapanda.contracts.events import Beat, Event, MarketTick, Payload
 from alphapanda.core.handler import LaneProtocol, Outputs, run_seq, stamped, still_unheard
 from alphapanda.core.stretches import Beats, Stretch, Ticks
@@ -151,16 +154,15 @@ class Replay:
             for event in stretch.events:
                 self.event(event)
 
-    def heard_beats(self, times_ns: Iterable[int]) -> list[int]:
+    def heard_beats(self, times_ns: Sequence[int] | NDArray[np.int64]) -> list[int]:
         """Which of the coming beats, by their place here, anyone says something at: without the others stretches are longer."""
         if self._timed:
-            return [place for place, _ in enumerate(times_ns)]
+            return list(range(len(times_ns)))
         portfolio, heard = self.rooms.portfolio, []
-        next_ns = portfolio.state.next_snapshot_ns
-        for place, ts_ns in enumerate(times_ns):
-            if ts_ns >= next_ns:
-                heard.append(place)
-                next_ns = portfolio.next_after(ts_ns)
+        place = int(np.searchsorted(times_ns, portfolio.state.next_snapshot_ns))
+        while place < len(times_ns):
+            heard.append(place)
+            place = int(np.searchsorted(times_ns, portfolio.next_after(int(times_ns[place]))))
         return heard
 
     def beats(self, run: Beats) -> None:

@@ -51,7 +51,7 @@ class ChargeSettings(Section):
 class ReplaySettings(Section):
     """The replay host."""
 
-    batch_rows: int = Field(16_384, ge=1, description="ticks made at once; leaves no trace in the results")
+    batch_rows: int = Field(4_096, ge=1, description="ticks made at once; leaves no trace in the results")
 
 
 class LogHostSettings(Section):

@@ -6,12 +6,12 @@ middle starts cold: the trading session's earlier session events and commands ar
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from alphapanda.adapters.tape import Seq, Tape
+from alphapanda.adapters.tape import BeatChoice, Seq, Tape
 from alphapanda.adapters.tape_writer import TapeWriter
 from alphapanda.contracts.codec import encode_all
 from alphapanda.contracts.errors import ConfigurationError, TapeError
@@ -104,7 +104,7 @@ class TopicRange(Tape):
 
     def runs(
         self, start: Seq | None = None, end: Seq | None = None, batch_rows: int = 16_384,
-        heard_beats: Callable[[list[int]], list[int]] | None = None,
+        heard_beats: BeatChoice | None = None,
     ) -> Iterator[Stretch]:  # fmt: skip
         """Everything in [start, end) in seq order; each run is of one kind, and of at most `batch_rows` events.
 

@@ -251,7 +251,7 @@ class PipelineWorker(Worker):
     def _heard_of(self, roots: list[Event]) -> list[Event]:
         """The roots without the beats at which nobody says anything."""
         beats = [place for place, root in enumerate(roots) if type(root.data) is Beat]
-        heard = set(self.replay.heard_beats(roots[place].ts_ns for place in beats))
+        heard = set(self.replay.heard_beats([roots[place].ts_ns for place in beats]))
         silent = {place for i, place in enumerate(beats) if i not in heard}
         return [root for place, root in enumerate(roots) if place not in silent] if silent else roots
 
