@@ -129,22 +129,20 @@ class Worker:
         """
         owes = self.publisher.owes(self.join.frontier)
         records = self._source.poll(min(timeout_s, 0.005) if owes else timeout_s, 1_000)
+        readers, receive = self.readers, self.join.receive
         for record in records:
-            self._receive(record)
+            event, reason = readers[record.partition].take(record)
+            if reason is not None:
+                self._dead_letters(self.publisher, record, reason)
+                self.dead_reasons.append(reason)
+            if event is not None:
+                receive(record.partition, event)
         handled = self.work()
         self._promise(everything=owes and not records)
         self.publisher.writer.serve()
         if handled or not self.join.roots:
             self.moved_at = time.monotonic()
         return handled
-
-    def _receive(self, record: Record) -> None:
-        event, reason = self.readers[record.partition].take(record)
-        if reason is not None:
-            self._dead_letters(self.publisher, record, reason)
-            self.dead_reasons.append(reason)
-        if event is not None:
-            self.join.receive(record.partition, event)
 
     def _promise(self, *, everything: bool = False) -> None:
         self.publisher.promise(self.join.frontier, self.clock_ns, self._touched, everything=everything)
