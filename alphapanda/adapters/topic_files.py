@@ -19,7 +19,7 @@ from alphapanda.contracts.codec import encode_all, wire_name
 from alphapanda.contracts.events import Event, OrderFill, Payload
 from alphapanda.pipeline import COPIES, FILLED, OUTPUT_TOPICS, STAGES, TOPIC_OF
 
-LINES_A_FRAME, ROWS_A_PART = 4_096, 250_000
+LINES_A_FRAME, ROWS_A_PART = 2_000, 250_000
 _DTYPES: dict[Any, pl.DataType] = {int: pl.Int64(), float: pl.Float64(), str: pl.String(), bool: pl.Boolean()}
 _POS = ("epoch", "number", "stage", "lane", "n")
 _TIME = pl.Datetime("ns", "UTC")
