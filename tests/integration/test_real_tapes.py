@@ -87,7 +87,8 @@ def _ticks(tape: Tape) -> pl.DataFrame:
 @pytest.mark.parametrize(
     ("folder", "files", "mapped"),
     [
-        ("fx_ticks", "quotes_20140505.parquet", "fx_ticks"), ("us_equity_ticks", "trades_20131007.parquet", "us_equity_trades"),
+        ("fx_ticks", "*.parquet", "fx_ticks"), ("us_equity_ticks", "trades_20131007.parquet", "us_equity_trades"),
+        ("us_equity_ticks", "quotes_20131007.parquet", "us_equity_quotes"),
         ("nse_nifty50_index_1s", "*.parquet", "nse_index_1s"), ("nse_minute", "*.parquet", "nse_minute"),
     ],
 )  # fmt: skip
