@@ -1,20 +1,17 @@
 """The command line."""
 
 import contextlib
-import json
 import sys
-import time
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from alphapanda import cli_record, cli_run, cli_verify
 from alphapanda.adapters.tape import Tape
 from alphapanda.cli_dlq import dlq
+from alphapanda.cli_terminal import Bar, err, out, pairs, print_json
 from alphapanda.cli_topics import topics
 from alphapanda.contracts.errors import AlphaPandaError, ConfigurationError
 from alphapanda.pipeline import TICKS
@@ -42,7 +39,6 @@ app.add_typer(dlq, name="dlq")
 app.command("verify", epilog=cli_verify.EXAMPLE)(cli_verify.verify)
 cli_run.mount(app)
 cli_record.mount(app, tape_app)
-out, err = Console(), Console(stderr=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 PROOF_FAILED = 3
 
@@ -54,41 +50,6 @@ def main() -> None:
     except AlphaPandaError as error:
         err.print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
         sys.exit(2)
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, default=str) + "\n")
-
-
-class _Bar:
-    """A progress bar on the terminal's error stream: ticks, ticks/s, time left."""
-
-    def __init__(self, title: str) -> None:
-        columns = (TextColumn(title), BarColumn(), TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
-                   TextColumn("{task.fields[rate]}"), TimeRemainingColumn())  # fmt: skip
-        self.progress, self.began = Progress(*columns, console=err, transient=True), time.monotonic()
-
-    def __enter__(self) -> "_Bar":
-        self.progress.start()
-        self.task = self.progress.add_task("", total=1, rate="")
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.progress.stop()
-
-    def __call__(self, done: int, total: int) -> None:
-        rate = done / max(time.monotonic() - self.began, 1e-9)
-        self.progress.update(self.task, completed=done, total=total, rate=f"{rate:,.0f}/s")
-
-
-def _pairs(given: list[str], option: str) -> dict[str, str]:
-    pairs = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigurationError(f"{option} {text!r} is not understood: write name=value")
-        pairs[name] = value
-    return pairs
 
 
 @app.command(epilog="Example: alphapanda replay --tape data/tapes/demo --strategy strategies.ema_cross:EmaCross --param fast=20")
@@ -115,7 +76,7 @@ def replay(
     """Replay a tape through the whole pipeline."""
     given = {"tape": tape, "start": start, "end": end, "out": out_dir}
     if strategy:
-        given["strategies"] = [{"class": one, "params": _pairs(param or [], "--param")} for one in strategy]  # type: ignore[assignment]
+        given["strategies"] = [{"class": one, "params": pairs(param or [], "--param")} for one in strategy]  # type: ignore[assignment]
     elif param:
         raise ConfigurationError("--param needs --strategy: in a spec, parameters stand beside their strategy")
     wanted = (
@@ -124,7 +85,7 @@ def replay(
     if from_topic not in (None, TICKS):
         raise ConfigurationError(f"--from-topic {from_topic} is not understood: {TICKS} stands for all that passed the door")
     where = None if from_topic is None else (prefix, cli_run.log_kind(log))
-    finished = [_replay(wanted, _pairs(set_ or [], "--set"), quiet=as_json, log=where) for _ in range(repeat)]
+    finished = [_replay(wanted, pairs(set_ or [], "--set"), quiet=as_json, log=where) for _ in range(repeat)]
     _show(finished, as_json)
 
 
@@ -135,7 +96,7 @@ def _replay(
     settings = load_settings({**spec.settings, **overrides})
     container, tape, specs = AppContainer(settings), Tape.open(spec.tape), spec.specs()
     with contextlib.ExitStack() as stack:
-        progress = None if quiet else stack.enter_context(_Bar("replay"))
+        progress = None if quiet else stack.enter_context(Bar("replay"))
         if log is None:
             return run_replay(container, tape, specs, start=spec.start, end=spec.end, out=spec.out, progress=progress)
         prefix, kind = log
@@ -148,7 +109,7 @@ def _replay(
 def _show(finished: list[Finished], as_json: bool) -> None:
     run, digests = Run.open(finished[-1].path), {one.manifest["digest"] for one in finished}
     if as_json:
-        _print_json(report.as_dict(run) | {"repeated": len(finished), "same": len(digests) == 1})
+        print_json(report.as_dict(run) | {"repeated": len(finished), "same": len(digests) == 1})
     else:
         report.show(run, out)
         if len(finished) > 1:
@@ -179,7 +140,7 @@ def runs(as_json: AsJson = False) -> None:
     """List the runs, newest first."""
     found = all_runs(_settings().storage.runs)
     if as_json:
-        _print_json(found.to_dicts())
+        print_json(found.to_dicts())
     else:
         report.table(out, "runs", found.select("run_id", "tape", "strategies", "ticks", "fills", "digest"))
 
@@ -192,7 +153,7 @@ def tearsheet(
 ) -> None:
     """Write a run's tearsheet and say where it is."""
     path = load(run, _settings().storage.runs).tearsheet(to)
-    _print_json({"tearsheet": str(path)}) if as_json else out.print(str(path), soft_wrap=True)
+    print_json({"tearsheet": str(path)}) if as_json else out.print(str(path), soft_wrap=True)
 
 
 @app.command(epilog="Example: alphapanda diff RUN_A RUN_B")
@@ -201,7 +162,7 @@ def diff(a: str, b: str, as_json: AsJson = False) -> None:
     root = _settings().storage.runs
     found = compare(load(a, root), load(b, root))
     if as_json:
-        _print_json({"equal": found is None, "difference": found.as_dict() if found else None})
+        print_json({"equal": found is None, "difference": found.as_dict() if found else None})
     else:
         report.show_difference(found, out)
     if found is not None:
@@ -215,7 +176,7 @@ def topology(
 ) -> None:
     """Show the pipeline: what each room reads and writes."""
     if as_json:
-        _print_json({"stages": flow.as_dict(), "topics": flow.topics()})
+        print_json({"stages": flow.as_dict(), "topics": flow.topics()})
     elif mermaid:
         sys.stdout.write(flow.mermaid() + "\n")
     else:
@@ -227,7 +188,7 @@ def doctor(as_json: AsJson = False) -> None:
     """Tell what is missing on this machine; exit status 1 where something is."""
     found = checks.examine(_settings())
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         report.show_checks(found, out)
     if not all(one["ok"] for one in found):
@@ -262,7 +223,7 @@ def tape_import(
     if as_json:
         import_tape(sources, map_, dst)
     else:
-        with _Bar("import") as bar:
+        with Bar("import") as bar:
             import_tape(sources, map_, dst, progress=bar)
     _info(dst, as_json)
 
@@ -282,7 +243,7 @@ def tape_info_(tape: Path, as_json: AsJson = False) -> None:
 
 def _info(path: Path, as_json: bool) -> None:
     found = tape_info(Tape.open(path))
-    _print_json(found) if as_json else report.show_tape(found, out)
+    print_json(found) if as_json else report.show_tape(found, out)
 
 
 @tape_app.command("slice", epilog="Example: alphapanda tape slice data/tapes/demo data/tapes/hour --end 2024-03-01T04:45:00Z")

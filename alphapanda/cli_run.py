@@ -1,17 +1,16 @@
 """`alphapanda run`, `paper` and `command`: services over a log, a whole session in one process, and orders to a running door."""
 
-import json
+import contextlib
 import logging
-import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from alphapanda.adapters.tape import Tape
+from alphapanda.cli_terminal import Bar, err, out, pairs, print_json
 from alphapanda.contracts.errors import ConfigurationError
 from alphapanda.contracts.events import HaltStrategy, KillSwitch
 from alphapanda.runtime.container import AppContainer
@@ -29,13 +28,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value, such as kafka.bootstrap_servers=localhost:9092.")
 ]
+Partitions = Annotated[int | None, typer.Option(min=1, help="Partitions of ticks and features; else as in topics.yaml.")]
+Port = Annotated[int, typer.Option(min=0, help="Port of /metrics, /health and /commands on the loopback; 0: a free one.")]
 Speed = Annotated[float, typer.Option(min=0, help="Market seconds a second; 0: as fast as it goes.")]
-out = Console()
 
 
 def _opened(spec: ReplaySpec, set_: list[str] | None) -> tuple[Settings, AppContainer, Tape]:
-    overrides = dict(one.split("=", 1) for one in set_ or [] if "=" in one)
-    settings = load_settings({**spec.settings, **overrides})
+    settings = load_settings({**spec.settings, **pairs(set_ or [], "--set")})
     return settings, AppContainer(settings), Tape.open(spec.tape)
 
 
@@ -61,12 +60,11 @@ def run(
     service: Annotated[str, typer.Argument(help="market_feed, a stage such as risk_manager, or all (the stages, one process).")],
     spec: SpecFile,
     prefix: Prefix = "",
+    log: Where = "kafka",
     shard: Annotated[str, typer.Option(help="i/n: this process owns every n-th partition, from i on.")] = "0/1",
-    partitions: Annotated[
-        int | None, typer.Option(min=1, help="Partitions of ticks and features; else as in topics.yaml.")
-    ] = None,
+    partitions: Partitions = None,
     speed: Speed = 1.0,
-    port: Annotated[int, typer.Option(min=0, help="Port of /metrics, /health and /commands on the loopback; 0: a free one.")] = 0,
+    port: Port = 0,
     until_end: Annotated[bool, typer.Option("--until-end", help="market_feed: stop when the tape has ended.")] = False,
     from_prefix: Annotated[
         str | None, typer.Option(help="market_feed: play what lies under this other prefix, in place of the spec's tape.")
@@ -78,7 +76,15 @@ def run(
     end: Annotated[str | None, typer.Option("--to-timestamp", "--to-offset", help="Up to, not including, such a place.")] = None,
     set_: Set = None,
 ) -> None:
-    """Run one service over the broker until SIGTERM; it goes on from its last snapshot."""
+    """Run one service over the broker until SIGTERM; it goes on from its last snapshot.
+
+    With --log embedded there is one process for everything: `all`, with the door and the recorder (as `alphapanda paper`).
+    """
+    if log_kind(log) == "embedded":
+        if service != "all":
+            raise ConfigurationError(f"a log in a folder has one process: run all, not {service}")
+        paper(spec, None, prefix, log, speed, partitions, port, set_)
+        return
     from alphapanda.runtime.log.feed import Feed, TapeSource
     from alphapanda.runtime.log.host import Service, serve, stop_on_signals
     from alphapanda.runtime.log.http_server import HttpServer, Mailbox
@@ -88,18 +94,18 @@ def run(
     read = read_spec(spec)
     settings, container, tape = _opened(read, set_)
     _check_topics(settings, prefix, partitions)
-    log, mailbox, stop = open_log(settings, prefix, "kafka"), Mailbox(), threading.Event()
+    broker, mailbox, stop = open_log(settings, prefix, "kafka"), Mailbox(), threading.Event()
     served: Service
     if service == DOOR:
         source = TapeSource(tape, start, end) if from_prefix is None else _topic_source(settings, from_prefix, tape, start, end)
-        served = Feed(log, Partitioning.of_log(log), source, speed=speed, mailbox=mailbox, fan_out=settings.host.fan_out)
+        served = Feed(broker, Partitioning.of_log(broker), source, speed=speed, mailbox=mailbox, fan_out=settings.host.fan_out)
     elif from_prefix or start or end:
         raise ConfigurationError(
             f"the door plays the old topics into the new prefix, and {service} begins where that begins: give --from-prefix,"
             " --from-timestamp and --to-timestamp to market_feed"
         )
     else:
-        served = make_worker(container, log, prefix, tape, read.specs(), service, shard)
+        served = make_worker(container, broker, prefix, tape, read.specs(), service, shard)
     metrics = ServiceMetrics(service, prefix)
     lines = configure_logging(service, prefix, pos=lambda: "{}-{}".format(*served.frontier))
     stop_on_signals(stop)
@@ -109,7 +115,7 @@ def run(
         lines.info("serving", url=server.url)
         until = (lambda: served.ended) if until_end and isinstance(served, Feed) else None
         serve(served, stop, metrics, lines, snapshot_interval_s=settings.host.snapshot_interval_s, until=until)
-    log.close()
+    broker.close()
 
 
 def _topic_source(settings: Settings, prefix: str, tape: Tape, start: str | None, end: str | None) -> Any:
@@ -127,9 +133,8 @@ def paper(
     prefix: Annotated[str | None, typer.Option(help="Topic prefix; else a new one, paper.<time>.")] = None,
     log: Where = "embedded",
     speed: Speed = 1.0,
-    partitions: Annotated[
-        int | None, typer.Option(min=1, help="Partitions of ticks and features; else as in topics.yaml.")
-    ] = None,
+    partitions: Partitions = None,
+    port: Port = 0,
     set_: Set = None,
     as_json: AsJson = False,
 ) -> None:
@@ -147,13 +152,19 @@ def paper(
     stop_on_signals(stop)
     lines = configure_logging("paper", name, level=logging.WARNING)
     try:
-        finished = play(
-            container, log_opened, name, opened, read.specs(), session_folder(settings, name),
-            speed=speed, stop=stop, lines=lines,
-        )  # fmt: skip
+        with contextlib.ExitStack() as stack:
+            progress = None if as_json else stack.enter_context(Bar("paper"))
+            finished = play(
+                container, log_opened, name, opened, read.specs(), session_folder(settings, name),
+                speed=speed, stop=stop, lines=lines, port=port, at=_told, progress=progress,
+            )  # fmt: skip
     finally:
         log_opened.close()
     _show(finished, settings, name, as_json)
+
+
+def _told(url: str) -> None:
+    err.print(f"{url}/health; to stop trading: alphapanda command {url} --kill", highlight=False, soft_wrap=True)
 
 
 def _new_log(settings: Settings, prefix: str, kind: LogKind, partitions: int | None) -> Log:
@@ -171,7 +182,7 @@ def _show(finished: Any, settings: Settings, prefix: str, as_json: bool) -> None
     session, made = Run.open(finished.run), session_folder(settings, prefix)
     if as_json:
         said = {"session": str(made), "prefix": prefix, "tape": str(finished.tape)}
-        sys.stdout.write(json.dumps(report.as_dict(session) | said, default=str) + "\n")
+        print_json(report.as_dict(session) | said)
         return
     report.show(session, out)
     out.print(f"session: {made}   tape: {finished.tape}", soft_wrap=True, highlight=False)
@@ -192,7 +203,7 @@ def command(
     payload = HaltStrategy(halt, reason) if halt is not None else KillSwitch(kill, reason)
     answer = commands.post(url, payload)
     if as_json:
-        sys.stdout.write(json.dumps(answer) + "\n")
+        print_json(answer)
     else:
         out.print(f"acknowledged as {answer['id']}", highlight=False)
 

@@ -11,10 +11,12 @@ from typing import Any
 from alphapanda.adapters.tape import Tape
 from alphapanda.contracts.errors import AlphaPandaError
 from alphapanda.runtime.container import AppContainer, StrategySpec
+from alphapanda.runtime.log import commands
 from alphapanda.runtime.log.compact import Compacted, compact
 from alphapanda.runtime.log.control import FIRST, Seq
 from alphapanda.runtime.log.feed import Feed, TapeSource
 from alphapanda.runtime.log.host import Service, serve
+from alphapanda.runtime.log.http_server import HttpServer, Mailbox
 from alphapanda.runtime.log.observe import ServiceMetrics
 from alphapanda.runtime.log.partitions import Partitioning
 from alphapanda.runtime.log.protocol import Log
@@ -57,12 +59,16 @@ class RecorderService:
 class WholeSession:
     """Runs services on threads until the feed has ended and everyone has caught up, or `stop` is set."""
 
-    def __init__(self, feed: Feed, worker: Worker, recorder: RecorderService, stop: threading.Event, log: Any) -> None:
+    def __init__(
+        self, feed: Feed, worker: Worker, recorder: RecorderService, stop: threading.Event, log: Any, prefix: str
+    ) -> None:  # fmt: skip
         self.feed, self.worker, self.recorder, self._stop, self._log = feed, worker, recorder, stop, log
+        names = (feed.name, worker.name, recorder.name)
+        self.metrics = {name: ServiceMetrics(name.partition(".")[0], prefix) for name in names}
         self._errors: list[AlphaPandaError] = []
         self._ends = [threading.Event(), threading.Event(), threading.Event()]
 
-    def run(self, session: str, snapshot_interval_s: float, progress: Callable[[Seq], None] | None = None) -> None:
+    def run(self, snapshot_interval_s: float, progress: Callable[[Seq], None] | None = None) -> None:
         """Run it. Raises what stopped a service, once all have ended."""
         feed_done, worker_done, _ = self._ends
         plan: Sequence[tuple[Service, Callable[[], bool]]] = (
@@ -72,7 +78,7 @@ class WholeSession:
                 and not self.recorder.recorder.behind(self.recorder.recorder.ends())),
         )  # fmt: skip
         threads = [
-            threading.Thread(target=self._serve, args=(service, until, end, session, snapshot_interval_s), name=service.name)
+            threading.Thread(target=self._serve, args=(service, until, end, snapshot_interval_s), name=service.name)
             for (service, until), end in zip(plan, self._ends, strict=True)
         ]
         for thread in threads:
@@ -89,14 +95,11 @@ class WholeSession:
         return self.feed.ended and self.worker.frontier >= self.feed.frontier
 
     def _serve(
-        self, service: Service, until: Callable[[], bool], end: threading.Event, session: str, snapshot_interval_s: float
-    ) -> None:
-        metrics = ServiceMetrics(service.name.partition(".")[0], session)
+        self, service: Service, until: Callable[[], bool], end: threading.Event, snapshot_interval_s: float
+    ) -> None:  # fmt: skip
+        metrics, lines = self.metrics[service.name], self._log.bind(service=service.name)
         try:
-            serve(
-                service, self._stop, metrics, self._log.bind(service=service.name), snapshot_interval_s=snapshot_interval_s,
-                until=until,
-            )  # fmt: skip
+            serve(service, self._stop, metrics, lines, snapshot_interval_s=snapshot_interval_s, until=until)
         except AlphaPandaError as error:
             self._errors.append(error)
             self._stop.set()
@@ -109,23 +112,30 @@ class WholeSession:
 
 def play(
     container: AppContainer, log: Log, prefix: str, tape: Tape, specs: Sequence[StrategySpec], folder: Path, *,
-    speed: float, stop: threading.Event, lines: Any, progress: Callable[[int, int], None] | None = None,
+    speed: float, stop: threading.Event, lines: Any, port: int = 0, at: Callable[[str], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Compacted:  # fmt: skip
     """Play a tape through the door, the pipeline and the recorder until it has ended or `stop` is set; then compact.
 
-    Started again over the same log and folder it goes on where it stood. Returns the session's tape and run. Raises what
-    stopped a service, and ConfigurationError where the folder holds another session.
+    `at` is told where it answers /health, /metrics and, for the door, /commands. Started again over the same log and folder
+    it goes on where it stood. Returns the session's tape and run. Raises what stopped a service, and ConfigurationError where
+    the folder holds another session.
     """
     partitioning = Partitioning.of_log(log)
     begin_session(folder, prefix, container, tape, specs, partitioning)
-    feed = Feed(log, partitioning, TapeSource(tape), speed=speed)
+    mailbox = Mailbox()
+    feed = Feed(log, partitioning, TapeSource(tape), speed=speed, mailbox=mailbox)
     worker = make_worker(container, log, prefix, tape, specs, ALL)
-    session = WholeSession(feed, worker, RecorderService(log, partitioning, folder), stop, lines)
+    session = WholeSession(feed, worker, RecorderService(log, partitioning, folder), stop, lines, prefix)
     total = tape.seqs[1][1] - tape.seqs[0][1]
 
     def told(frontier: Seq) -> None:
         if progress is not None:
             progress(min(frontier[1], total), total)
 
-    session.run(prefix, container.settings.host.snapshot_interval_s, told)
+    with HttpServer(session.metrics[worker.name], port) as server:
+        server.post(commands.PATH, mailbox.ask)
+        if at is not None:
+            at(server.url)
+        session.run(container.settings.host.snapshot_interval_s, told)
     return compact(folder)
