@@ -36,9 +36,10 @@ up:  ## broker, its console, Valkey and Postgres, once they are healthy (needs D
 topics: $(STAMP)  ## the topics, on the broker that the settings name
 	$(BIN)/alphapanda topics create
 
-seed: $(STAMP)  ## the demo tape into the topics, as fast as it goes
+seed: $(STAMP)  ## the demo tape into topics of its own (prefix demo.), as fast as it goes
 	test -d data/tapes/demo || $(BIN)/alphapanda tape make data/tapes/demo
-	$(BIN)/alphapanda run market_feed replays/demo.toml --speed 0 --until-end
+	$(BIN)/alphapanda topics create --prefix demo. --old-times
+	$(BIN)/alphapanda run market_feed replays/demo.toml --prefix demo. --speed 0 --until-end
 
 e2e: $(STAMP)  ## 200,000 ticks through six processes, replays and one process: the same bytes, on the broker that the settings name
 	ALPHAPANDA_E2E_TICKS=200000 $(BIN)/pytest --no-cov -s --durations=0 tests/e2e

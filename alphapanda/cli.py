@@ -23,7 +23,7 @@ from alphapanda.runtime import doctor as checks
 from alphapanda.runtime import topology as flow
 from alphapanda.runtime.container import AppContainer
 from alphapanda.runtime.log.from_topic import open_topic, replay_topic
-from alphapanda.runtime.log.opening import LogKind, open_log
+from alphapanda.runtime.log.opening import LogKind, log_kind, open_log
 from alphapanda.runtime.replay_run import Finished, run_replay
 from alphapanda.runtime.settings import Settings, load_settings
 from alphapanda.runtime.spec import ReplaySpec, make_spec, read_spec
@@ -84,7 +84,9 @@ def replay(
     )
     if from_topic not in (None, TICKS):
         raise ConfigurationError(f"--from-topic {from_topic} is not understood: {TICKS} stands for all that passed the door")
-    where = None if from_topic is None else (prefix, cli_run.log_kind(log))
+    if from_topic is None and (prefix or log != "kafka"):
+        raise ConfigurationError("--prefix and --log say which log: they need --from-topic market.ticks")
+    where = None if from_topic is None else (prefix, log_kind(log))
     finished = [_replay(wanted, pairs(set_ or [], "--set"), quiet=as_json, log=where) for _ in range(repeat)]
     _show(finished, as_json)
 

@@ -1,18 +1,15 @@
 """`alphapanda record` and `compact`, and `alphapanda tape from-topic`: from a log to what stays."""
 
-import json
-import sys
 import threading
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from alphapanda.adapters.tape import Tape
-from alphapanda.contracts.errors import ConfigurationError
+from alphapanda.cli_terminal import out, pairs, print_json
 from alphapanda.runtime.container import AppContainer
-from alphapanda.runtime.log.opening import LogKind, open_log, session_folder
+from alphapanda.runtime.log.opening import log_kind, open_log, session_folder
 from alphapanda.runtime.log.partitions import Partitioning
 from alphapanda.runtime.settings import load_settings
 from alphapanda.runtime.spec import read_spec
@@ -21,32 +18,14 @@ Prefix = Annotated[str, typer.Option(help="What stands before every topic's name
 Where = Annotated[str, typer.Option("--log", help="kafka: a broker's topics; embedded: a folder that no other process uses.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, such as storage.sessions=data/sessions.")]
-out = Console()
-POLL_S = 0.5
 
 
 def _say(as_json: bool, said: dict[str, Any]) -> None:
     if as_json:
-        sys.stdout.write(json.dumps(said, default=str) + "\n")
+        print_json(said)
     else:
         for name, value in said.items():
             out.print(f"{name.replace('_', ' ')}: {value}", highlight=False, soft_wrap=True)
-
-
-def _overrides(given: list[str] | None) -> dict[str, str]:
-    pairs = [text.partition("=") for text in given or []]
-    if wrong := [name for name, equals, _ in pairs if not equals]:
-        raise ConfigurationError(f"--set {wrong[0]!r} is not understood: write section.key=value")
-    return {name: value for name, _, value in pairs}
-
-
-def log_kind(text: str) -> LogKind:
-    """The kind of a log by its name on the command line. Raises ConfigurationError."""
-    if text == "kafka":
-        return "kafka"
-    if text == "embedded":
-        return "embedded"
-    raise ConfigurationError(f"--log {text!r} is not understood: write kafka or embedded")
 
 
 def record(
@@ -55,31 +34,38 @@ def record(
     log: Where = "kafka",
     folder: Annotated[Path | None, typer.Option(help="The session's folder; default: by prefix, in storage.sessions.")] = None,
     until_end: Annotated[bool, typer.Option("--until-end", help="Stop where the log ends now, instead of when told.")] = False,
+    port: Annotated[int, typer.Option(min=0, help="Port of /metrics and /health on the loopback; 0: a free one.")] = 0,
     compact: Annotated[bool, typer.Option(help="At the end make the session's tape and run.")] = True,
     set_: Set = None,
     as_json: AsJson = False,
 ) -> None:
     """Record a session: every topic to Parquet, each event once across restarts, until SIGTERM or Ctrl-C; then compact it."""
     from alphapanda.runtime.log.compact import compact as make_compact
-    from alphapanda.runtime.log.host import stop_on_signals
-    from alphapanda.runtime.log.recorder import Recorder
+    from alphapanda.runtime.log.host import serve, stop_on_signals
+    from alphapanda.runtime.log.http_server import HttpServer
+    from alphapanda.runtime.log.observe import ServiceMetrics, configure_logging
+    from alphapanda.runtime.log.recorder import NAME, RECORDED
     from alphapanda.runtime.log.session import begin_session
+    from alphapanda.runtime.log.whole import RecorderService
 
     wanted = read_spec(spec)
-    settings = load_settings({**wanted.settings, **_overrides(set_)})
+    settings = load_settings({**wanted.settings, **pairs(set_ or [], "--set")})
     place, stop = folder or session_folder(settings, prefix), threading.Event()
     opened = open_log(settings, prefix, log_kind(log))
     try:
         partitioning = Partitioning.of_log(opened)
         begin_session(place, prefix, AppContainer(settings), Tape.open(wanted.tape), wanted.specs(), partitioning)
         stop_on_signals(stop)
-        recorder = Recorder(opened, partitioning, place)
-        ends = recorder.ends() if until_end else None
-        while not stop.is_set() and (ends is None or recorder.behind(ends)):
-            recorder.step(POLL_S)
-        recorder.close()
+        service = RecorderService(opened, partitioning, place)
+        ends = {one: end for one, (_, end) in opened.bounds(partitioning.all(RECORDED)).items()}
+        metrics, lines = ServiceMetrics(NAME, prefix), configure_logging(NAME, prefix)
+        with HttpServer(metrics, port) as server:
+            lines.info("serving", url=server.url)
+            until = (lambda: not service.recorder.behind(ends)) if until_end else None
+            serve(service, stop, metrics, lines, snapshot_interval_s=settings.host.snapshot_interval_s, until=until)
     finally:
         opened.close()
+    recorder = service.recorder
     said = {"session": place, "events": recorder.heard, "dead_letters": recorder.dead, "skipped": recorder.skipped}
     if compact:
         made = make_compact(place)
@@ -112,7 +98,7 @@ def from_topic(
     """Write what passed the door, between two places in a log, as a tape."""
     from alphapanda.runtime.log.from_topic import open_topic, tape_from_topic
 
-    opened = open_log(load_settings(_overrides(set_)), prefix, log_kind(log))
+    opened = open_log(load_settings(pairs(set_ or [], "--set")), prefix, log_kind(log))
     try:
         manifest = tape_from_topic(open_topic(opened, Tape.open(market), prefix), dst, start, end)
     finally:

@@ -15,7 +15,7 @@ from alphapanda.contracts.errors import ConfigurationError
 from alphapanda.contracts.events import HaltStrategy, KillSwitch
 from alphapanda.runtime.container import AppContainer
 from alphapanda.runtime.log import commands
-from alphapanda.runtime.log.opening import LogKind, open_log, session_folder
+from alphapanda.runtime.log.opening import LogKind, log_kind, open_log, session_folder
 from alphapanda.runtime.log.partitions import Partitioning
 from alphapanda.runtime.log.protocol import Log, LogError
 from alphapanda.runtime.settings import Settings, load_settings
@@ -38,18 +38,13 @@ def _opened(spec: ReplaySpec, set_: list[str] | None) -> tuple[Settings, AppCont
     return settings, AppContainer(settings), Tape.open(spec.tape)
 
 
-def log_kind(text: str) -> LogKind:
-    """What `--log` says. Raises ConfigurationError."""
-    if text not in ("kafka", "embedded"):
-        raise ConfigurationError(f"--log {text!r} is not understood: write kafka or embedded")
-    return text  # type: ignore[return-value]  # one of the two
-
-
 def _check_topics(settings: Settings, prefix: str, partitions: int | None) -> None:
     """Refuse to start over topics that are missing or differ."""
     from alphapanda.adapters import kafka_topics
 
     if lines := kafka_topics.check(settings.kafka, prefix, kafka_topics.tick_partitions(partitions)):
+        if all("partitions, wanted" in line for line in lines):
+            raise LogError(f"{'; '.join(lines)}: say how many with --partitions, to each service alike")
         raise LogError(
             f"topics under {prefix!r} are not as topics.yaml has them: {'; '.join(lines[:5])}"
             f"{' and more' if len(lines) > 5 else ''}. Make them with `alphapanda topics create --prefix {prefix}`"
@@ -80,16 +75,25 @@ def run(
 
     With --log embedded there is one process for everything: `all`, with the door and the recorder (as `alphapanda paper`).
     """
+    from alphapanda.runtime.log.services import DOOR, SERVICES, make_worker
+
     if log_kind(log) == "embedded":
         if service != "all":
             raise ConfigurationError(f"a log in a folder has one process: run all, not {service}")
+        if shard != "0/1" or from_prefix or start or end or until_end:
+            raise ConfigurationError("--shard, --from-..., --to-... and --until-end are for services over a broker")
         paper(spec, None, prefix, log, speed, partitions, port, set_)
         return
+    if service not in SERVICES:
+        raise ConfigurationError(f"there is no service {service!r}: there are {', '.join(SERVICES)}")
+    if service != DOOR and until_end:
+        raise ConfigurationError(f"--until-end is for {DOOR}: {service} knows no end")
+    if service == DOOR and shard != "0/1":
+        raise ConfigurationError(f"{DOOR} cannot be shared: there is one door")
     from alphapanda.runtime.log.feed import Feed, TapeSource
     from alphapanda.runtime.log.host import Service, serve, stop_on_signals
     from alphapanda.runtime.log.http_server import HttpServer, Mailbox
     from alphapanda.runtime.log.observe import ServiceMetrics, configure_logging
-    from alphapanda.runtime.log.services import DOOR, make_worker
 
     read = read_spec(spec)
     settings, container, tape = _opened(read, set_)
@@ -97,7 +101,11 @@ def run(
     broker, mailbox, stop = open_log(settings, prefix, "kafka"), Mailbox(), threading.Event()
     served: Service
     if service == DOOR:
-        source = TapeSource(tape, start, end) if from_prefix is None else _topic_source(settings, from_prefix, tape, start, end)
+        source = (
+            TapeSource(tape, start or read.start, end or read.end)
+            if from_prefix is None
+            else _topic_source(settings, from_prefix, tape, start, end)
+        )
         served = Feed(broker, Partitioning.of_log(broker), source, speed=speed, mailbox=mailbox, fan_out=settings.host.fan_out)
     elif from_prefix or start or end:
         raise ConfigurationError(
@@ -156,7 +164,7 @@ def paper(
             progress = None if as_json else stack.enter_context(Bar("paper"))
             finished = play(
                 container, log_opened, name, opened, read.specs(), session_folder(settings, name),
-                speed=speed, stop=stop, lines=lines, port=port, at=_told, progress=progress,
+                start=read.start, end=read.end, speed=speed, stop=stop, lines=lines, port=port, at=_told, progress=progress,
             )  # fmt: skip
     finally:
         log_opened.close()

@@ -48,9 +48,10 @@ def show(run: Run, console: Console) -> None:
     for line in explain(run):
         console.print(f"[yellow]{line}[/yellow]", highlight=False)
     flow = ", ".join(f"{counts[name]:,} {name}" for name in ("ticks", "bars", "signals", "validated", "orders", "fills"))
-    console.print(
-        f"{flow} in {run.manifest['seconds']:.2f} s, {run.manifest['ticks_per_s']:,} ticks/s, {run.manifest['peak_rss_mb']} MB"
-    )
+    took = f" in {run.manifest['seconds']:.2f} s, {run.manifest['ticks_per_s']:,} ticks/s"
+    if run.manifest["kind"] == "session":  # its time is the market's
+        took = ""
+    console.print(f"{flow}{took}, {run.manifest['peak_rss_mb']} MB")
     console.print(f"digest {run.digest}\nrun {run.path}", soft_wrap=True, highlight=False)
 
 

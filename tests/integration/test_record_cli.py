@@ -21,6 +21,7 @@ from alphapanda.adapters.segments import Segments
 from alphapanda.adapters.tape import Tape
 from alphapanda.contracts.errors import ConfigurationError
 from alphapanda.pipeline import DOOR
+from alphapanda.runtime.log import opening
 from alphapanda.runtime.log.compact import compact
 from alphapanda.runtime.log.from_topic import open_topic, place_in_topic, replay_topic
 from alphapanda.runtime.log.opening import folder_name, open_log
@@ -95,7 +96,7 @@ def test_what_cannot_be_opened_is_said(home: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(ConfigurationError, match=r"there is no log in data/logs/nowhere"):
         open_log(load_settings(), "nowhere.", "embedded")
     with pytest.raises(ConfigurationError, match="is not understood: write kafka or embedded"):
-        cli_record.log_kind("redis")
+        opening.log_kind("redis")
     with pytest.raises(ConfigurationError, match=r"topic prefix '\.\./x' is not understood"):
         folder_name("../x")
     with pytest.raises(ConfigurationError, match="--set 'x' is not understood"):

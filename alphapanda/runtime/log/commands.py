@@ -45,11 +45,16 @@ def post(url: str, command: Payload, timeout_s: float = 30.0) -> Any:
     place = urllib.parse.urlsplit(url)
     if place.scheme != "http" or place.hostname is None:
         raise AlphaPandaError(f"{url!r} is not a door's address: write http://host:port, as the door says at its start")
-    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=timeout_s)
+    try:
+        connection = http.client.HTTPConnection(place.hostname, place.port, timeout=timeout_s)
+    except ValueError as error:
+        raise AlphaPandaError(f"{url!r} is not a door's address: {error}") from error
     try:
         connection.request("POST", PATH, json.dumps(body_of(command)), {"Content-Type": "application/json"})
         answer = connection.getresponse()
         text = answer.read()
+    except ConnectionRefusedError as error:
+        raise AlphaPandaError(f"there is no door at {url}: nothing was sent") from error
     except OSError as error:
         raise AlphaPandaError(
             f"the door at {url} did not answer ({error}): look at control.commands before you try again"
@@ -58,4 +63,7 @@ def post(url: str, command: Payload, timeout_s: float = 30.0) -> Any:
         connection.close()
     if answer.status != http.client.OK:
         raise AlphaPandaError(f"the door at {url} answered {answer.status}: {text.decode(errors='replace').strip()}")
-    return json.loads(text)
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise AlphaPandaError(f"what answers at {url} is no door: {text[:80]!r}") from error

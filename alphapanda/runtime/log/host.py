@@ -16,6 +16,7 @@ from alphapanda.contracts.errors import AlphaPandaError
 from alphapanda.pipeline import FILLED, PLACED
 from alphapanda.runtime.log.control import Seq
 from alphapanda.runtime.log.observe import ServiceMetrics
+from alphapanda.runtime.log.protocol import LogError
 from alphapanda.runtime.log.worker import Worker
 
 FIGURES_EVERY_S = 1.0
@@ -125,8 +126,16 @@ class _Figures:
                 reason = service.dead_reasons.pop(0)
                 metrics.dead_letter(reason)
                 self._log.warning("dead letter", reason=reason)
-            for partition, (_, end) in service.log.bounds(service.readers).items():
-                metrics.lag(partition, end - service.readers[partition].position)
+            self._tell_lag(service)
+
+    def _tell_lag(self, service: Worker) -> None:
+        try:
+            bounds = service.log.bounds(service.readers)
+        except LogError as error:  # a figure is no reason to stop; reading and writing notice by themselves what is
+            self._log.warning("lag is not known", error=str(error))
+            return
+        for partition, (_, end) in bounds.items():
+            self._metrics.lag(partition, end - service.readers[partition].position)
 
     def _more(self, name: str, total: int) -> int:
         more = total - self._told[name]

@@ -14,6 +14,15 @@ NO_PREFIX = "main"
 """What folders are called where the topics have no prefix."""
 
 
+def log_kind(text: str) -> LogKind:
+    """The kind of a log by its name on the command line. Raises ConfigurationError."""
+    if text == "kafka":
+        return "kafka"
+    if text == "embedded":
+        return "embedded"
+    raise ConfigurationError(f"--log {text!r} is not understood: write kafka or embedded")
+
+
 def folder_name(prefix: str) -> str:
     """A topic prefix as a folder's name: `paper.monday.` is `paper.monday`. Raises ConfigurationError where it would be none."""
     name = prefix.rstrip(".") or NO_PREFIX

@@ -23,15 +23,17 @@ from alphapanda.runtime.replay_run import described, git_revision
 from alphapanda.runtime.settings import recorded
 
 FILE = "session.json"
-FIXED = ("market", "currency", "strategies", "settings", "charges_version", "partitions", "prefix")
+FIXED = ("market", "currency", "strategies", "settings", "charges_version", "partitions", "prefix", "played")
 """What may not change while a session goes on: a replay of it could not have the same bytes."""
 
 
 def begin_session(
-    folder: Path, prefix: str, container: AppContainer, market: Tape, specs: Sequence[StrategySpec], partitioning: Partitioning
-) -> dict[str, Any]:
+    folder: Path, prefix: str, container: AppContainer, market: Tape, specs: Sequence[StrategySpec], partitioning: Partitioning,
+    *, played: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Say what the session in `folder` is, or make sure that it is what was said. Returns what stands in `session.json`.
 
+    `played`: digest and range of the tape that the same process plays, where it does.
     Raises ConfigurationError naming what differs.
     """
     said = json.loads(json.dumps({
@@ -41,7 +43,7 @@ def begin_session(
                    "beat_interval_s": market.beat_interval_s, "columns": market.columns},
         "currency": market.profile.currency, "strategies": list(map(described, specs)), "features": feature_names(specs),
         "settings": recorded(container.settings), "charges_version": container.charges(market.profile.charges).version,
-        "partitions": partitioning.counts,
+        "partitions": partitioning.counts, "played": played,
     }, default=str))  # fmt: skip
     if (folder / FILE).exists():
         kept = read_session(folder)

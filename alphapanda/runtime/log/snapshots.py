@@ -19,10 +19,15 @@ KEPT = 3
 
 
 class Snapshot(NamedTuple):
-    """A snapshot as read."""
+    """A snapshot as read: `state` is taken out only once its digest was looked at."""
 
-    digest: str
-    state: dict[str, Any]
+    digest: str  # of the code and settings it was taken with
+    body: bytes
+
+    def state(self) -> dict[str, Any]:
+        """What was kept. Raises whatever unpickling raises where it is of other code."""
+        state: dict[str, Any] = pickle.loads(self.body)  # noqa: S301  # our own file, checked by its hash
+        return state
 
 
 class Snapshots:
@@ -59,4 +64,4 @@ class Snapshots:
             except ValueError:
                 continue  # torn: the next one is whole
             if head.get("format") == FORMAT and head["sha256"] == hashlib.sha256(body).hexdigest():
-                yield Snapshot(head["digest"], pickle.loads(body))  # noqa: S301  # our own file, checked by its hash
+                yield Snapshot(head["digest"], body)

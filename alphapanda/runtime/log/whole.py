@@ -112,19 +112,20 @@ class WholeSession:
 
 def play(
     container: AppContainer, log: Log, prefix: str, tape: Tape, specs: Sequence[StrategySpec], folder: Path, *,
-    speed: float, stop: threading.Event, lines: Any, port: int = 0, at: Callable[[str], None] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    start: str | None = None, end: str | None = None, speed: float, stop: threading.Event, lines: Any, port: int = 0,
+    at: Callable[[str], None] | None = None, progress: Callable[[int, int], None] | None = None,
 ) -> Compacted:  # fmt: skip
-    """Play a tape through the door, the pipeline and the recorder until it has ended or `stop` is set; then compact.
+    """Play [start, end) of a tape through door, pipeline and recorder until it has ended or `stop` is set; then compact.
 
     `at` is told where it answers /health, /metrics and, for the door, /commands. Started again over the same log and folder
     it goes on where it stood. Returns the session's tape and run. Raises what stopped a service, and ConfigurationError where
     the folder holds another session.
     """
     partitioning = Partitioning.of_log(log)
-    begin_session(folder, prefix, container, tape, specs, partitioning)
+    source = TapeSource(tape, start, end)
+    begin_session(folder, prefix, container, tape, specs, partitioning, played=f"{tape.digest} {start} {end}")
     mailbox = Mailbox()
-    feed = Feed(log, partitioning, TapeSource(tape), speed=speed, mailbox=mailbox)
+    feed = Feed(log, partitioning, source, speed=speed, mailbox=mailbox)
     worker = make_worker(container, log, prefix, tape, specs, ALL)
     session = WholeSession(feed, worker, RecorderService(log, partitioning, folder), stop, lines, prefix)
     total = tape.seqs[1][1] - tape.seqs[0][1]

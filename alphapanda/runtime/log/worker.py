@@ -20,7 +20,7 @@ from alphapanda.runtime.log.partitions import Partitioning
 from alphapanda.runtime.log.protocol import Log, LogError, Partition, Record
 from alphapanda.runtime.log.publisher import Publisher
 from alphapanda.runtime.log.reader import PartitionReader
-from alphapanda.runtime.log.snapshots import Snapshots
+from alphapanda.runtime.log.snapshots import Snapshot, Snapshots
 from alphapanda.runtime.log.start import claimed_in
 from alphapanda.runtime.replay import Replay, Rooms
 
@@ -71,19 +71,38 @@ class Worker:
         """Go on from the newest snapshot, else from the beginning. Raises LogError where that cannot be right."""
         bounds = self.log.bounds(self.readers)
         snapshot = self._snapshots.newest()
-        own: Mapping[Partition, int] = {}
-        if snapshot is not None:
-            self._restore(snapshot.state)
-            own = snapshot.state["own"]
+        own = self._resume(snapshot) if snapshot is not None else {}
         self._check_bounds(bounds)
         waiting = self.publisher.catch_up(own, self.join.frontier)
         if snapshot is not None and snapshot.digest != self._snapshots.digest and waiting:
-            raise LogError(
-                f"{self.name}: the snapshot at {self.join.frontier} is of other code or settings, and the log holds {waiting}"
-                f" later outputs of theirs: run the old code until a clean stop, or begin a new topic prefix, or remove"
-                f" {self._snapshots.folder} to work everything out again from the first record"
-            )
+            raise LogError(f"{self._other_code()} The log holds {waiting} later outputs of theirs")
         self._source = self.log.reader({partition: reader.position for partition, reader in self.readers.items()})
+
+    def _resume(self, snapshot: Snapshot) -> Mapping[Partition, int]:
+        """Become what the service was; returns where its outputs ended in the log. Raises LogError where that cannot be."""
+        try:
+            state = snapshot.state()
+            self._restore(state)
+        except Exception as error:
+            if snapshot.digest == self._snapshots.digest:
+                raise
+            raise LogError(f"{self._other_code()} It does not fit ({type(error).__name__}: {error})") from error
+        own: Mapping[Partition, int] = state["own"]
+        for partition, (first, end) in self.log.bounds(own).items():
+            if not first <= own[partition] <= end:
+                raise LogError(
+                    f"{self.name}: its snapshot says that {partition[0]}[{partition[1]}] reached {own[partition]}, and it holds"
+                    f" {first} to {end} (exclusive): the topic was made anew under this prefix, or retention removed it; remove"
+                    f" {self._snapshots.folder} or begin a new topic prefix"
+                )
+        return own
+
+    def _other_code(self) -> str:
+        return (
+            f"{self.name}: the snapshot at {self.join.frontier} is of other code, settings or strategies: run the old ones until"
+            f" a clean stop, or begin a new topic prefix, or remove {self._snapshots.folder} to work everything out again from"
+            " the first record."
+        )
 
     def _check_bounds(self, bounds: Mapping[Partition, tuple[int, int]]) -> None:
         for partition, reader in self.readers.items():
@@ -92,7 +111,7 @@ class Worker:
                 raise LogError(
                     f"{self.name}: {partition[0]}[{partition[1]}] holds offsets {first} to {end} (exclusive), and this service"
                     f" goes on at {reader.position}: retention was shorter than the time since its last snapshot, or the topic"
-                    " was made anew; begin a new topic prefix"
+                    f" was made anew; begin a new topic prefix, or remove {self._snapshots.folder}"
                 )
 
     def save(self) -> None:
