@@ -75,6 +75,8 @@ def script(rng: random.Random) -> Iterator[tuple[int, Payload]]:
 class MemoryLog:
     """Partitions to append to and to read in order."""
 
+    durable_when_read = True
+
     def __init__(self, counts: Mapping[str, int], rng: random.Random) -> None:
         self.entries: dict[Partition, list[Record]] = {(t, n): [] for t, count in counts.items() for n in range(count)}
         self.rng, self.calm = rng, False

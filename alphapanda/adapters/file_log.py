@@ -31,6 +31,8 @@ FRAME_RECORDS, FRAME_BYTES = 2_048, 1 << 18
 class FileLog:
     """The topics in one folder. Implements `runtime.log.protocol.Log`. For all threads of this process."""
 
+    durable_when_read = False
+
     def __init__(self, folder: Path, partition_counts: Mapping[str, int] | None = None) -> None:
         """`partition_counts` None: as the folder has them. Raises LogError where it is in use, or has other counts."""
         folder.mkdir(parents=True, exist_ok=True)

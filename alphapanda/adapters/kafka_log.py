@@ -87,6 +87,8 @@ def _text(error: KafkaError) -> str:
 class KafkaLog:
     """The topics under one prefix of one broker. Implements `runtime.log.protocol.Log`."""
 
+    durable_when_read = True
+
     def __init__(self, settings: KafkaSettings, prefix: str = "") -> None:
         self.settings, self.prefix = settings, prefix
         self._config = client_config(settings)

@@ -102,8 +102,8 @@ class LogDoor:
 
     def serve(self) -> None:
         """Read back what is there: acknowledge it, and notice a newer door. Raises ReplacedError, LogError."""
-        if self._unheard:
-            self._writer.flush()  # what is acknowledged is durable in a folder too, where it can be read before it is
+        if self._unheard and not self._log.durable_when_read:
+            self._writer.flush()  # so that what is acknowledged is durable
         self._writer.serve()
         while self._read(0.0):
             pass

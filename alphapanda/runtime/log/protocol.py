@@ -59,6 +59,9 @@ class LogWriter(Protocol):
 class Log(Protocol):
     """A place with topics."""
 
+    durable_when_read: bool
+    """Whether what a reader gets survives a loss of power, or only what was flushed does."""
+
     def partitions(self, topics: Iterable[str]) -> list[Partition]:
         """All partitions of these topics, in order. Raises LogError naming a topic that is not there."""
 
