@@ -18,13 +18,14 @@ from alphapanda.contracts.instruments import Instrument
 from alphapanda.pipeline import DOOR, OUTPUT_TOPICS, STAGES
 from alphapanda.reference.profiles import load_profile
 from alphapanda.runtime.container import AppContainer, named
+from alphapanda.runtime.log.clock_index import ClockIndex
 from alphapanda.runtime.log.control import Seq
 from alphapanda.runtime.log.door import LogDoor, ReplacedError
 from alphapanda.runtime.log.partitions import Partitioning
 from alphapanda.runtime.log.protocol import Headers, LogError, Partition, Record
 from alphapanda.runtime.log.reader import PartitionReader
 from alphapanda.runtime.log.snapshots import Snapshot
-from alphapanda.runtime.log.start import claimed_in, start_at
+from alphapanda.runtime.log.start import claimed_in
 from alphapanda.runtime.log.worker import PipelineWorker, StageWorker, Worker
 from alphapanda.runtime.replay import Loop, Rooms
 from alphapanda.runtime.settings import load_settings
@@ -337,7 +338,7 @@ class World:
         tape = self.tape()
         for event in self.rng.sample(tape, min(4, len(tape))):
             ts_ns = event.ts_ns + self.rng.choice((0, 1))
-            readers = start_at(self.log, self.partitioning, ts_ns).readers
+            readers = ClockIndex(self.log, self.partitioning).start_at(ts_ns).readers
             found = [
                 found
                 for partition, reader in readers.items()

@@ -10,13 +10,11 @@ from alphapanda.adapters.tape import Tape
 from alphapanda.contracts.errors import ConfigurationError, TapeError
 from alphapanda.contracts.events import Epoch, Event, HaltStrategy, KillSwitch, MarketTick
 from alphapanda.pipeline import CLOCK, DOOR, TICKS
-from alphapanda.runtime.log.clock_index import ClockIndex
 from alphapanda.runtime.log.control import FIRST
 from alphapanda.runtime.log.door import LogDoor
 from alphapanda.runtime.log.from_topic import TopicRange, place_in_topic, tape_from_topic
 from alphapanda.runtime.log.partitions import Partitioning
 from alphapanda.runtime.log.protocol import Log, LogError, Partition
-from alphapanda.runtime.log.start import start_at
 from alphapanda.runtime.replay_run import place, run_replay
 from alphapanda.runtime.tape_make import make_tape
 from alphapanda.runtime.tape_slice import slice_tape
@@ -148,10 +146,6 @@ def test_commands_and_doors_are_found_from_any_time(tape: Tape, tmp_path: Path) 
         later = [one for one in expected if one.ts_ns >= event.ts_ns]
         assert low == later[0].pos[:2]
         assert list(topic.events(low)) == later
-        index = ClockIndex(log, partitioning).start_at(event.ts_ns)
-        plain = start_at(log, partitioning, event.ts_ns)
-        assert index.seq == plain.seq
-        assert [one.state() for one in index.readers.values()] == [one.state() for one in plain.readers.values()]
         handed = [one for one in expected if one.pos[:2] < low and not isinstance(one.data, MarketTick | Epoch)]
         assert topic.earlier_in_session(low) == handed
     log.close()

@@ -1,4 +1,8 @@
-"""`market.clock` read once: for those who ask for several places in a log, each of which `start_at` would read it whole for."""
+"""Starting in the middle: where in a log a time, or a seq, is.
+
+Who starts there has not seen the promises before. `market.clock` is small and read whole, once: it maps time to seq, and its
+`Settled` records say where earlier epochs ended in each partition, and up to which offset no promise can be unknown.
+"""
 
 from array import array
 from bisect import bisect_left, bisect_right
@@ -77,7 +81,7 @@ class ClockIndex:
         return self._epochs[at], self._numbers[at]
 
     def start_at(self, ts_ns: int) -> Start:
-        """What `start.start_at` gives: readers of all door partitions that hear everything from `ts_ns` on."""
+        """Readers of all door partitions that hear everything from `ts_ns` on; earlier events may be heard too."""
         at = bisect_left(self._times, ts_ns)
         seq, before_ns = (self._seq(at - 1), self._times[at - 1]) if at else (FIRST, 0)
         door = self._partitioning.all(DOOR)

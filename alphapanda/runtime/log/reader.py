@@ -49,7 +49,7 @@ class PartitionReader:
         self, partition: Partition, partitioning: Partitioning, claimed: Callable[[], int], position: int = 0,
         ends: Collection[tuple[int, Pos]] = (),
     ) -> None:  # fmt: skip
-        """`claimed` asks the log for the highest epoch claimed; `ends` are (epoch, last pos heard before it) (`start`)."""
+        """`claimed` asks the log for the highest epoch claimed; `ends` are (epoch, last pos heard before it) (`clock_index`)."""
         self.partition, self._partitioning, self._claimed = partition, partitioning, claimed
         self.position, self.ends = position, ends
         self.last = NOTHING
