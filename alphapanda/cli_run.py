@@ -75,7 +75,7 @@ def run(
 
     With --log embedded there is one process for everything: `all`, with the door and the recorder (as `alphapanda paper`).
     """
-    from alphapanda.runtime.log.services import DOOR, SERVICES, make_worker
+    from alphapanda.runtime.log.services import DOOR, make_worker
 
     if log_kind(log) == "embedded":
         if service != "all":
@@ -84,12 +84,7 @@ def run(
             raise ConfigurationError("--shard, --from-..., --to-... and --until-end are for services over a broker")
         paper(spec, None, prefix, log, speed, partitions, port, set_)
         return
-    if service not in SERVICES:
-        raise ConfigurationError(f"there is no service {service!r}: there are {', '.join(SERVICES)}")
-    if service != DOOR and until_end:
-        raise ConfigurationError(f"--until-end is for {DOOR}: {service} knows no end")
-    if service == DOOR and shard != "0/1":
-        raise ConfigurationError(f"{DOOR} cannot be shared: there is one door")
+    _check_options(service, shard, until_end=until_end)
     from alphapanda.runtime.log.feed import Feed, TapeSource
     from alphapanda.runtime.log.host import Service, serve, stop_on_signals
     from alphapanda.runtime.log.http_server import HttpServer, Mailbox
@@ -124,6 +119,18 @@ def run(
         until = (lambda: served.ended) if until_end and isinstance(served, Feed) else None
         serve(served, stop, metrics, lines, snapshot_interval_s=settings.host.snapshot_interval_s, until=until)
     broker.close()
+
+
+def _check_options(service: str, shard: str, *, until_end: bool) -> None:
+    """Refuse what a service cannot do, before anyone waits for a broker."""
+    from alphapanda.runtime.log.services import DOOR, SERVICES
+
+    if service not in SERVICES:
+        raise ConfigurationError(f"there is no service {service!r}: there are {', '.join(SERVICES)}")
+    if service != DOOR and until_end:
+        raise ConfigurationError(f"--until-end is for {DOOR}: {service} knows no end")
+    if service == DOOR and shard != "0/1":
+        raise ConfigurationError(f"{DOOR} cannot be shared: there is one door")
 
 
 def _topic_source(settings: Settings, prefix: str, tape: Tape, start: str | None, end: str | None) -> Any:

@@ -164,7 +164,7 @@ class Feed:
         """The seq that the next event will get."""
         return self.door.next_seq
 
-    frontier_age_s = 0.0
+    waits = False
 
     @property
     def clock_ns(self) -> int:

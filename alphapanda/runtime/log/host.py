@@ -34,8 +34,8 @@ class Service(Protocol):
         """Everything below is done."""
 
     @property
-    def frontier_age_s(self) -> float:
-        """For how long something waits and nothing moved."""
+    def waits(self) -> bool:
+        """Whether something lies there to be done."""
 
     @property
     def clock_ns(self) -> int:
@@ -110,8 +110,7 @@ class _Figures:
 
     def tell(self) -> None:
         service, metrics = self._service, self._metrics
-        waits = service.frontier_age_s > 0 and bool(getattr(getattr(service, "join", None), "roots", None))
-        metrics.frontier(service.frontier, service.clock_ns, waits=waits)
+        metrics.frontier(service.frontier, service.clock_ns, waits=service.waits)
         metrics.handled(self._more("handled", service.handled))
         if isinstance(service, Worker):
             metrics.skipped(self._more("skipped", sum(reader.skipped for reader in service.readers.values())))

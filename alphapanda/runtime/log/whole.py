@@ -31,7 +31,7 @@ class RecorderService:
 
     name = "recorder.0"
     frontier: Seq = FIRST
-    frontier_age_s, clock_ns = 0.0, 0
+    waits, clock_ns = False, 0
 
     def __init__(self, log: Log, partitioning: Partitioning, folder: Path) -> None:
         self._make: Callable[[], Recorder] = lambda: Recorder(log, partitioning, folder)

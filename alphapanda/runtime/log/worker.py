@@ -5,7 +5,6 @@ and readers hear each event once. Stages of one process (`PipelineWorker`) read 
 topics in memory; one process a stage (`StageWorker`) reads them from the log. Both write the same bytes.
 """
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Protocol
@@ -62,7 +61,6 @@ class Worker:
         self.publisher = Publisher(log, partitioning, owned, self._delay_ns)
         self.clock_ns, self.handled = 0, 0
         self.dead_reasons: list[str] = []  # of dead letters; the host takes them
-        self.moved_at = time.monotonic()  # when the frontier last moved, or nothing was waiting
         self._touched: set[int] | None = set()
 
     # ---- starting and ending
@@ -159,8 +157,6 @@ class Worker:
         handled = self.work()
         self._promise(everything=owes and not records)
         self.publisher.writer.serve()
-        if handled or not self.join.roots:
-            self.moved_at = time.monotonic()
         return handled
 
     def _promise(self, *, everything: bool = False) -> None:
@@ -180,9 +176,9 @@ class Worker:
         return self.join.frontier
 
     @property
-    def frontier_age_s(self) -> float:
-        """For how long something waits and nothing moved."""
-        return time.monotonic() - self.moved_at
+    def waits(self) -> bool:
+        """Whether something lies there to be done."""
+        return bool(self.join.roots)
 
     def work(self) -> int:
         """Handle the seqs that are ready; returns how many."""
