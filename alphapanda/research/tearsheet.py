@@ -1,22 +1,23 @@
 """The tearsheet: a run as one self-contained HTML file that opens offline.
 
-The plotting library is packed into the page and unpacked by the browser, so the file stays well under 3 MB.
+The plotting library and the figures are packed into the page and unpacked by the browser, so the file stays under 3 MB.
 """
 
 import base64
 import gzip
 import html
 import json
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 import polars as pl
 
-from alphapanda.pipeline import TICKS
-from alphapanda.research import figures
+from alphapanda.research import figures, series
 from alphapanda.research.performance import Statistic
+from alphapanda.research.prices import NoPricesError, buy_and_hold, price_points, thinned
 from alphapanda.research.runs import Run
 
 MOST_INSTRUMENTS = 4
@@ -25,22 +26,30 @@ _STYLE = """
 @media(prefers-color-scheme:dark){:root{--ink:#e8ecf3;--soft:#98a3b5;--line:#2c3442;--card:#171c25;--back:#0f131a}}
 body{margin:0;background:var(--back);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
 main{max-width:1080px;margin:auto;padding:28px 20px}h1{margin:0;font-size:26px}h2{font-size:18px;margin:28px 0 8px}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:12px;margin:20px 0}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(230px,1fr));gap:12px;margin:20px 0}
 .card,.plot,table{background:var(--card);border:1px solid var(--line);border-radius:10px}.card{padding:12px 16px}
 .card b{display:block;font-size:21px;font-variant-numeric:tabular-nums}.card span,td.soft,.soft{color:var(--soft);font-size:13px}
-.plot{margin:14px 0;min-height:340px}table{width:100%;border-collapse:separate;border-spacing:0;overflow:hidden}
+.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,460px),1fr));gap:14px;margin:14px 0}
+.plot{overflow:hidden}.wide{grid-column:1/-1}table{width:100%;border-collapse:separate;border-spacing:0;overflow:hidden}
 td,th{padding:6px 12px;border-top:1px solid var(--line);text-align:left;vertical-align:top}
 tr:first-child td,tr:first-child th{border-top:0}
 td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}code{font-size:12px;overflow-wrap:anywhere}
 .why{border-left:4px solid #d18b2f;padding:8px 14px;background:var(--card)}
 """
 _SCRIPT = """
-(async()=>{const bytes=Uint8Array.from(atob(document.getElementById('library').textContent.trim()),c=>c.charCodeAt(0));
-const text=await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'))).text();
-const script=document.createElement('script');script.textContent=text;document.head.append(script);
-for(const plot of document.querySelectorAll('.plot')){const f=JSON.parse(plot.querySelector('script').textContent);
-await Plotly.newPlot(plot,f.data,f.layout,{responsive:true,displaylogo:false,displayModeBar:false});}})();
+(async()=>{const text=async id=>{const packed=atob(document.getElementById(id).textContent.trim());
+const bytes=Uint8Array.from(packed,c=>c.charCodeAt(0));
+return await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'))).text();};
+const script=document.createElement('script');script.textContent=await text('library');document.head.append(script);
+const made=JSON.parse(await text('figures'));
+for(const plot of document.querySelectorAll('.plot')){const f=made[plot.dataset.figure];plot.textContent='';
+await Plotly.newPlot(plot,f.data,f.layout,{responsive:true,displaylogo:false,displayModeBar:false});}
+document.body.dataset.drawn='yes';})();
 """
+CONVENTIONS = (
+    "Returns are simple, from equity at session closes; a year has 252 sessions; the risk-free rate is zero; deviations are"
+    " of the sample (ddof 1). `none` stands where a figure has no value."
+)
 _CARDS = ("net_pnl", "total_return", "sharpe", "max_drawdown", "fills", "win_rate", "charges", "slippage")
 
 
@@ -53,20 +62,43 @@ def shown(one: Statistic) -> str:
     return f"{one.value:,.2f}" if isinstance(one.value, float) else f"{one.value:,}"
 
 
+class Section(NamedTuple):
+    """Figures under one heading; `wide` ones take the whole width."""
+
+    title: str
+    wide: list[go.Figure]
+    narrow: list[go.Figure]
+    note: str = ""
+
+
 def write_tearsheet(run: Run, path: Path) -> Path:
     """Write the tearsheet of `run` to `path`; returns `path`."""
-    library = resources.files("plotly").joinpath("package_data/plotly.min.js").read_bytes()
-    packed = base64.b64encode(gzip.compress(library, 9, mtime=0)).decode()
-    title = f"AlphaPanda tearsheet {run.id}"
-    body = "".join((_head(run), _cards(run), _why(run), *map(_plot, _figures(run)), _statistics(run), _details(run)))
-    page = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body><main>{body}</main>'
-        f'<script id="library" type="text/plain">{packed}</script><script>{_SCRIPT}</script></body></html>\n'
-    )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    path.write_text(page(run), encoding="utf-8")
     return path
+
+
+def page(run: Run) -> str:
+    """The tearsheet of `run` as one HTML page."""
+    made = sections(run)
+    drawn = [figure for one in made for figure in (*one.wide, *one.narrow)]
+    numbers = iter(range(len(drawn)))
+    body = "".join(
+        (_head(run), _cards(run), _why(run), *(_section(one, numbers) for one in made), _statistics(run), _details(run))
+    )
+    library = resources.files("plotly").joinpath("package_data/plotly.min.js").read_bytes()
+    packed = json.dumps([json.loads(figure.to_json()) for figure in drawn], separators=(",", ":")).encode()
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f"<title>{html.escape(f'AlphaPanda tearsheet {run.id}')}</title>"
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body><main>{body}</main>'
+        f'<script id="library" type="text/plain">{_packed(library)}</script>'
+        f'<script id="figures" type="text/plain">{_packed(packed)}</script><script>{_SCRIPT}</script></body></html>\n'
+    )
+
+
+def _packed(content: bytes) -> str:
+    return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
 
 
 def _head(run: Run) -> str:
@@ -116,43 +148,93 @@ def explain(run: Run) -> list[str]:
     return lines
 
 
-def _figures(run: Run) -> list[go.Figure]:
-    currency = run.manifest["currency"]
+def sections(run: Run) -> list[Section]:
+    """All figures of a run, in the order of the tearsheet."""
+    currency, zone, start = run.manifest["currency"], run.manifest["tape"]["zone"], run.start_equity
+    benchmark, note = benchmark_of(run)
+    equity, execution = run.equity, series.execution(run.fills, run.orders)
+    returns = series.distribution(equity, start)
+    rolling = series.rolling_sharpe(equity, start)
+    end_ts = equity["ts"][-1] if equity.height else None
     made = [
-        figures.equity_figure(run.equity, currency),
-        figures.drawdown_figure(run.equity),
-        figures.exposure_figure(run.equity, currency),
-    ]
-    traded = run.fills.group_by("instrument_token", "symbol").len().sort("len", "instrument_token", descending=[True, False])
-    for token, symbol, _ in traded.head(MOST_INSTRUMENTS).iter_rows():
-        made.append(figures.fills_figure(symbol, _prices(run, token), run.fills.filter(pl.col("instrument_token") == token)))
+        Section("Equity", [
+            figures.equity_figure(equity, currency, benchmark, zone), figures.drawdown_figure(equity, zone, start),
+        ], [], note),
+        Section("Returns", [figures.monthly_figure(series.monthly(equity, start, zone))], [
+            figures.returns_figure(*returns), figures.round_trips_figure(run.round_trips, currency),
+            figures.rolling_sharpe_figure(rolling, series.ROLLING_SESSIONS, zone),
+            figures.turnover_figure(series.turnover(run.fills, equity, zone), zone),
+        ]),
+        Section("Exposure", [], [
+            figures.exposure_figure(equity, currency, zone),
+            figures.positions_figure(series.quantities(run.positions), end_ts, zone),
+        ]),
+        Section("Execution", [], [
+            figures.histogram_figure("Placed to filled", execution["latency_ms"].to_list(), "ms", "no fills"),
+            figures.histogram_figure("Slippage of a fill", execution["slippage_bps"].to_list(), "bps", "no fills", signed="cost"),
+        ]),
+        _fills(run, zone),
+    ]  # fmt: skip
     if run.manifest["counts"]["rejected"]:
-        made.append(figures.rejections_figure(run.manifest["counts"]["rejected"]))
+        made[3].narrow.append(figures.rejections_figure(run.manifest["counts"]["rejected"]))
     return made
 
 
-def _prices(run: Run, token: int) -> pl.DataFrame | None:
-    folder = Path(run.manifest["tape"]["path"]) / TICKS
-    files = sorted(folder.glob("date=*/part-*.parquet"))
-    if not files:
-        return None
-    lazy = pl.scan_parquet(files, hive_partitioning=False, glob=False).filter(pl.col("instrument_token") == token)
-    return lazy.select(pl.from_epoch("ts_ns", time_unit="ns").dt.replace_time_zone("UTC").alias("ts"), "last_price").collect()
+def benchmark_of(run: Run) -> tuple[pl.DataFrame | None, str]:
+    """Buying and holding what was traded, at the times of the equity that is drawn; with a sentence about it."""
+    try:
+        benchmark = buy_and_hold(run, thinned(run.equity, "equity")["ts"])
+    except NoPricesError as error:
+        return None, f"No benchmark: {error}."
+    if benchmark.height == 0:
+        return None, "No benchmark: nothing was traded."
+    gain = benchmark["benchmark"][-1] / run.start_equity - 1 if run.start_equity else 0.0
+    return benchmark, (
+        f"Benchmark: the start equity in equal parts in the traded instruments, from each one's first price on, without"
+        f" charges. It returned {gain:.2%}."
+    )
 
 
-def _plot(figure: go.Figure) -> str:
-    text = json.dumps(json.loads(figure.to_json()), separators=(",", ":")).replace("</", "<\\/")
-    label = html.escape(figure.layout.title.text)
-    return f'<div class=plot role="img" aria-label="{label}"><script type="application/json">{text}</script></div>'
+def _fills(run: Run, zone: str) -> Section:
+    traded = run.fills.group_by("instrument_token", "symbol").len().sort("len", "instrument_token", descending=[True, False])
+    made, note = [], ""
+    for token, symbol, _ in traded.head(MOST_INSTRUMENTS).iter_rows():
+        prices = None
+        try:
+            prices = price_points(run, token)
+        except NoPricesError as error:
+            note = f"{error}."
+        made.append(figures.fills_figure(symbol, prices, run.fills.filter(pl.col("instrument_token") == token), zone))
+    if traded.height > MOST_INSTRUMENTS:
+        note += f" The {MOST_INSTRUMENTS} instruments with most fills, of {traded.height}."
+    return Section("Fills on price", made, [], note.strip())
+
+
+def _section(one: Section, numbers: Iterator[int]) -> str:
+    if not one.wide and not one.narrow:
+        return ""
+    plots = [_plot(figure, next(numbers), "plot wide") for figure in one.wide]
+    plots += [_plot(figure, next(numbers), "plot") for figure in one.narrow]
+    note = f"<p class=soft>{html.escape(one.note)}</p>" if one.note else ""
+    return f"<h2>{html.escape(one.title)}</h2>{note}<div class=plots>{''.join(plots)}</div>"
+
+
+def _plot(figure: go.Figure, number: int, kind: str) -> str:
+    label = html.escape(figure.layout.title.text.partition("<br>")[0])
+    return (
+        f'<div class="{kind}" role="img" aria-label="{label}" data-figure="{number}"'
+        f' style="min-height:{figure.layout.height}px">{label}</div>'
+    )
 
 
 def _statistics(run: Run) -> str:
     rows = (
         f"<tr><td>{one.name.replace('_', ' ')}</td><td class=n>{shown(one)}</td>"
-        f"<td class=soft>{html.escape(one.formula)}</td></tr>"
+        f"<td class=soft>{html.escape(one.unit)}</td><td class=soft>{html.escape(one.formula)}</td></tr>"
         for one in run.statistics.values()
     )
-    return f"<h2>Statistics</h2><table>{''.join(rows)}</table>"
+    head = "<tr><th>statistic</th><th>value</th><th>unit</th><th>formula</th></tr>"
+    return f"<h2>Statistics</h2><p class=soft>{CONVENTIONS}</p><table>{head}{''.join(rows)}</table>"
 
 
 def _details(run: Run) -> str:
