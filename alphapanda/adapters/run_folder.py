@@ -12,9 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import msgspec
-import polars as pl
-
+from alphapanda.adapters.instrument_table import write_instruments
 from alphapanda.adapters.run_writer import WriterProcess
 from alphapanda.adapters.topic_files import TopicFiles
 from alphapanda.contracts.errors import AlphaPandaError
@@ -82,8 +80,7 @@ class RunFolder:
 
     def publish(self, run_id: str, manifest: dict[str, Any], instruments: list[Instrument]) -> Path:
         """Add manifest and instruments, sync, and rename to `run_id=...`, replacing a run of the same id."""
-        rows = [msgspec.structs.asdict(one) for one in instruments]
-        pl.DataFrame(rows, schema_overrides={"expiry": pl.String}).write_parquet(self.folder / "instruments.parquet")
+        write_instruments(self.folder, instruments)
         (self.folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         for path in sorted(self.folder.iterdir()):
             sync(path)

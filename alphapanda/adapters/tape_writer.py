@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from alphapanda.adapters.instrument_table import write_instruments
 from alphapanda.adapters.run_folder import sync
 from alphapanda.adapters.tape import FORMAT, TICK_FIELDS, file_digest
 from alphapanda.contracts.codec import encode
@@ -169,8 +170,7 @@ class TapeWriter:
             "ticks": sum(file["rows"] for file in files if file["topic"] == TICKS),
             "dates": sorted({file["date"] for file in files}), "files": files, **extra,
         }  # fmt: skip
-        rows = [msgspec.structs.asdict(one) for one in self.instruments]
-        pl.DataFrame(rows, schema_overrides={"expiry": pl.String}).write_parquet(self.folder / "instruments.parquet")
+        write_instruments(self.folder, self.instruments)
         (self.folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         for path in sorted(self.folder.rglob("*")):
             sync(path)

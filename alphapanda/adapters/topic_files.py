@@ -34,7 +34,8 @@ def _dtype(name: str, hint: Any, names: tuple[str, ...]) -> pl.DataType:
     if typing.get_origin(hint) is dict:
         return pl.Struct({one: pl.Float64() for one in names})
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-        return pl.Struct({field: pl.Int64() for field in hint.__struct_fields__})
+        hints = typing.get_type_hints(hint)
+        return pl.Struct({field: _dtype(field, hints[field], names) for field in hint.__struct_fields__})
     return _DTYPES.get(hint, pl.String())  # enums are text
 
 

@@ -160,11 +160,51 @@ class FeatureSet(Payload, frozen=True, gc=False):
 
 
 class SignalKind(StrEnum):
-    """How a signal states its size."""
+    """What a signal wants, and how it states its size."""
 
     QUANTITY = "quantity"  # trade this many
     TARGET_QUANTITY = "target_quantity"  # hold this many
     TARGET_WEIGHT = "target_weight"  # hold this part of the book's equity
+    MODIFY = "modify"  # change a working order; size is its new total quantity, 0: as it is
+    CANCEL = "cancel"  # cancel a working order
+
+
+class OrderType(StrEnum):
+    """Kite's order types."""
+
+    MARKET = "MARKET"
+    LIMIT = "LIMIT"
+    SL = "SL"  # stop-loss limit: a LIMIT once the trigger trades
+    SL_M = "SL-M"  # stop-loss market: a MARKET once the trigger trades
+
+
+class Validity(StrEnum):
+    """How long an order works."""
+
+    DAY = "DAY"  # to session close
+    IOC = "IOC"  # what does not fill at the first chance is cancelled
+
+
+class Product(StrEnum):
+    """Kite's products."""
+
+    CNC = "CNC"  # delivery
+    MIS = "MIS"  # intraday: squared off before the close
+    NRML = "NRML"  # futures and options, carried
+
+
+class OrderTerms(msgspec.Struct, frozen=True, gc=False):
+    """How an order is to be carried out; a signal without terms is MARKET, DAY, of the default product."""
+
+    order_type: OrderType = OrderType.MARKET
+    limit_price: float | None = None
+    trigger_price: float | None = None
+    validity: Validity = Validity.DAY
+    product: Product | None = None  # None: the setting execution.product
+    client_order_id: str = ""  # the strategy's own name of the order, by which it cancels and modifies
+    oco_group: str = ""  # one cancels the other: what one order of a group fills, the others lose
+    stop_loss: float | None = None  # bracket: trigger of the SL-M leg that is placed as the order fills
+    take_profit: float | None = None  # bracket: price of the LIMIT leg
 
 
 class TradingSignal(Payload, frozen=True, gc=False):
@@ -176,6 +216,7 @@ class TradingSignal(Payload, frozen=True, gc=False):
     size: float
     reference_price: float | None  # what the strategy decided at; None: the mark
     note: str
+    terms: OrderTerms | None = None
 
 
 class StrategyHalted(Payload, frozen=True, gc=False):
@@ -197,7 +238,10 @@ class ExecMode(StrEnum):
 
 
 class ValidatedSignal(Payload, frozen=True, gc=False):
-    """A signal that passed every check, as a quantity."""
+    """A signal that passed every check, as a quantity; one signal makes several where it is sliced.
+
+    `action` is place, modify or cancel. The quantity of a modification is the order's new total, 0: as it is.
+    """
 
     exec_mode: ExecMode
     strategy_id: str
@@ -205,6 +249,8 @@ class ValidatedSignal(Payload, frozen=True, gc=False):
     signal_id: str
     quantity: int
     reference_price: float
+    action: str = "place"
+    terms: OrderTerms | None = None
 
 
 class RejectedSignal(Payload, frozen=True, gc=False):
@@ -227,7 +273,9 @@ class RejectedSignal(Payload, frozen=True, gc=False):
 class OrderPlaced(Payload, frozen=True, gc=False):
     """An order accepted by the trading engine.
 
-    An order carries out one validated signal, and that event's id is the order's: every later event names it.
+    An order carries out one validated signal, and that event's id is the order's: every later event names it. Legs of a
+    bracket, and what the engine does of itself (square-off, settlement at expiry), have ids made from the event that they
+    follow from, with a word after a colon.
     """
 
     exec_mode: ExecMode
@@ -235,14 +283,44 @@ class OrderPlaced(Payload, frozen=True, gc=False):
     instrument_token: int
     signal_id: str
     order_id: str
-    order_type: str
+    order_type: str  # of OrderType, or SETTLEMENT
     quantity: int
     reference_price: float
     active_ts_ns: int  # no fill before this: placed plus latency
+    product: str
+    validity: str = "DAY"
+    limit_price: float | None = None
+    trigger_price: float | None = None
+    client_order_id: str = ""
+    parent_id: str = ""  # the order whose fill placed this leg
+
+
+class OrderModified(Payload, frozen=True, gc=False):
+    """What a working order is from here on; `quantity` is its total, filled or not."""
+
+    exec_mode: ExecMode
+    strategy_id: str
+    instrument_token: int
+    signal_id: str
+    order_id: str
+    quantity: int
+    limit_price: float | None
+    trigger_price: float | None
+
+
+class OrderTriggered(Payload, frozen=True, gc=False):
+    """A stop's trigger traded: it is an ordinary LIMIT or MARKET order now."""
+
+    exec_mode: ExecMode
+    strategy_id: str
+    instrument_token: int
+    signal_id: str
+    order_id: str
+    trigger_price: float
 
 
 class OrderFailed(Payload, frozen=True, gc=False):
-    """An order the engine could not place; a terminal state."""
+    """An order the engine could not place, or a change it could not make (`order_id` is then the change's own)."""
 
     exec_mode: ExecMode
     strategy_id: str
@@ -251,6 +329,7 @@ class OrderFailed(Payload, frozen=True, gc=False):
     order_id: str
     quantity: int
     reason: str
+    client_order_id: str = ""
 
 
 class OrderCancelled(Payload, frozen=True, gc=False):
@@ -263,6 +342,7 @@ class OrderCancelled(Payload, frozen=True, gc=False):
     order_id: str
     quantity: int  # what was left
     reason: str
+    client_order_id: str = ""
 
 
 class Charges(Payload, frozen=True, gc=False):
@@ -274,11 +354,12 @@ class Charges(Payload, frozen=True, gc=False):
     sebi_e8: int = 0
     stamp_e8: int = 0
     gst_e8: int = 0
+    dp_e8: int = 0  # depository's charge with its GST, on the day's first delivery sale of a scrip
 
     @property
     def total_e8(self) -> int:
         """Sum of the lines."""
-        return self.brokerage_e8 + self.stt_e8 + self.exchange_e8 + self.sebi_e8 + self.stamp_e8 + self.gst_e8
+        return self.brokerage_e8 + self.stt_e8 + self.exchange_e8 + self.sebi_e8 + self.stamp_e8 + self.gst_e8 + self.dp_e8
 
 
 class OrderFill(Payload, frozen=True, gc=False):
@@ -293,6 +374,8 @@ class OrderFill(Payload, frozen=True, gc=False):
     price: float
     reference_price: float
     charges: Charges
+    remaining: int = 0  # of the order, signed as the quantity is; 0: it is filled
+    client_order_id: str = ""
 
 
 # ---- portfolio_manager (stage 5) -------------------------------------------------------------------------------------
@@ -330,8 +413,8 @@ DOOR_EVENTS: tuple[type[Payload], ...] = (
     MarketTick, Beat, SessionOpen, SquareOff, SessionClose, Epoch, FeedGap, BrokerUpdate, KillSwitch, HaltStrategy,
 )  # fmt: skip
 STAGE_EVENTS: tuple[type[Payload], ...] = (
-    Bar, FeatureSet, TradingSignal, StrategyHalted, ValidatedSignal, RejectedSignal, OrderPlaced, OrderFailed,
-    OrderCancelled, OrderFill, PositionUpdate, PortfolioSnapshot,
+    Bar, FeatureSet, TradingSignal, StrategyHalted, ValidatedSignal, RejectedSignal, OrderPlaced, OrderModified,
+    OrderTriggered, OrderFailed, OrderCancelled, OrderFill, PositionUpdate, PortfolioSnapshot,
 )  # fmt: skip
 FEEDBACK_EVENTS: tuple[type[Payload], ...] = (OrderFill, OrderCancelled, OrderFailed)
 """What the stages before the trading engine hear late."""

@@ -89,6 +89,23 @@ class Book:
         self.cash_e8 -= notional_e8 + charges_e8
         return position
 
+    def adopt(self, token: int, quantity: int, cost_e8: int) -> None:
+        """Begin with a position that was bought before; its cost (signed as the quantity) is part of the start."""
+        self.positions[token] = Position(quantity, cost_e8)
+        self.held[token] = quantity
+        self.cost_e8 += cost_e8
+        self.start_e8 += cost_e8
+
+    def settle(self, token: int, value_e8: int) -> int:
+        """Daily mark-to-market: realise what the position gained at this signed value, which is its cost from here on."""
+        position = self.positions[token]
+        gained_e8 = value_e8 - position.cost_e8
+        position.cost_e8 = value_e8
+        position.realised_e8 += gained_e8
+        self.realised_e8 += gained_e8
+        self.cost_e8 += gained_e8
+        return gained_e8
+
     def quantity(self, token: int) -> int:
         """Signed quantity held, 0 when none."""
         return self.held.get(token, 0)

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
+from alphapanda.adapters.instrument_table import read_instruments
 from alphapanda.adapters.tape import Tape
 from alphapanda.contracts.errors import AlphaPandaError
 from alphapanda.contracts.instruments import Instrument
@@ -71,7 +70,7 @@ def making_of(folder: Path, said: Mapping[str, Any]) -> Making:
         container_of(said["settings"]),
         Market(
             folder, MarketProfile.from_dict(market["profile"]), market["beat_interval_s"], market["columns"],
-            {row["instrument_token"]: Instrument(**row) for row in pl.read_parquet(folder / "instruments.parquet").to_dicts()},
+            {one.instrument_token: one for one in read_instruments(folder)},
         ),
         said["strategies"],
     )  # fmt: skip

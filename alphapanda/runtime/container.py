@@ -2,18 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 from alphapanda.adapters.tape import Tape
 from alphapanda.contracts.errors import ConfigurationError
-from alphapanda.contracts.events import ALL_BOOKS, Charges, MarketTick
+from alphapanda.contracts.events import ALL_BOOKS, MarketTick
 from alphapanda.contracts.instruments import Instrument
-from alphapanda.core.ledger import to_e8
-from alphapanda.reference.charges import NOTHING, ChargeSchedule, load_charges
+from alphapanda.reference.charges import ChargeSchedule, load_charges
+from alphapanda.runtime.costs import charge_rule, margin_rule, with_broker_figures
 from alphapanda.runtime.replay import Rooms
 from alphapanda.runtime.settings import ChargeSettings, Settings
+from alphapanda.runtime.start_books import Start
 from alphapanda.services.feature_engine.models import FeatureRequest, Indicator
 from alphapanda.services.feature_engine.service import InstrumentLane
 from alphapanda.services.portfolio_manager.service import PortfolioManager
@@ -21,8 +21,6 @@ from alphapanda.services.risk_manager.service import RiskManager
 from alphapanda.services.strategy_runner.service import StrategyLane
 from alphapanda.services.strategy_runner.strategy import Strategy
 from alphapanda.services.trading_engine.service import TradingEngine
-
-DAY_NS = 86_400_000_000_000
 
 
 @dataclass(frozen=True)
@@ -64,12 +62,12 @@ class AppContainer:
         instruments = tape.instruments
         lanes = [StrategyLane(spec.lane, spec.strategy_id, spec.strategy, _universe(spec, instruments)) for spec in specs]
         lanes.sort(key=lambda lane: lane.lane)
-        cash = {spec.strategy_id: to_e8(self.settings.portfolio.start_cash) for spec in specs}
         asked: dict[int, list[FeatureRequest]] = {}
         for lane in lanes:
             for token in lane.instruments if lane.requests else ():
                 asked.setdefault(token, []).extend(lane.requests)
         settings = self.settings
+        start = Start(settings.portfolio, {spec.strategy_id: spec.lane for spec in specs}, instruments)
         if settings.execution.price != "last" and not {"bid", "ask"} <= set(tape.columns):
             raise ConfigurationError(
                 f"execution.price={settings.execution.price} needs bid and ask, and {tape.path} has neither: use last"
@@ -77,29 +75,29 @@ class AppContainer:
         return Rooms(
             [InstrumentLane(token, asked[token], tape.beat_interval_s) for token in sorted(asked)],
             lanes,
-            RiskManager(settings.risk, instruments, cash, marks),
-            TradingEngine(settings.execution, instruments, self._charge_rule(tape), marks),
-            PortfolioManager(instruments, cash, settings.pipeline.snapshot_interval_s, marks),
+            self._risk(start, instruments, marks),
+            self._engine(start, tape, marks),
+            PortfolioManager(
+                instruments, start.books(), settings.pipeline.snapshot_interval_s, marks, actions=start.actions
+            ),
             marks,
-        )
+        )  # fmt: skip
 
-    def _charge_rule(self, tape: Tape) -> Any:
-        schedule, product = self.charges(tape.profile.charges), self.settings.charges.product
-        if schedule.free:
-            return lambda ts_ns, segment, quantity, notional_e8: NOTHING
+    def _risk(self, start: Start, instruments: Mapping[int, Instrument], marks: dict[int, MarketTick]) -> RiskManager:
+        settings = self.settings
+        limits = with_broker_figures(settings.risk) if settings.risk.broker_rules else settings.risk
+        return RiskManager(
+            limits, instruments, start.books(), marks, product=settings.execution.product,
+            protected=settings.execution.market_protection_pct is not None, margin=margin_rule(instruments),
+            actions=start.actions,
+        )  # fmt: skip
 
-        @lru_cache(maxsize=64)
-        def local_day(quarter: int) -> date:
-            # Local dates begin at a multiple of a quarter of an hour in every zone.
-            return tape.profile.local_date(quarter * (DAY_NS // 96))
-
-        def charge(ts_ns: int, segment: str, quantity: int, notional_e8: int) -> Charges:
-            return schedule.charge(
-                day=local_day(ts_ns // (DAY_NS // 96)), segment=segment, product=product, quantity=quantity,
-                notional_e8=notional_e8,
-            )  # fmt: skip
-
-        return charge
+    def _engine(self, start: Start, tape: Tape, marks: dict[int, MarketTick]) -> TradingEngine:
+        schedule = self.charges(tape.profile.charges)
+        return TradingEngine(
+            self.settings.execution, tape.instruments, charge_rule(schedule, tape.profile), marks,
+            settlements_e8=start.settlements_e8, actions=start.actions, net=start.net, tracks_deliveries=not schedule.free,
+        )  # fmt: skip
 
     @cached_property
     def runs_root(self) -> Any:
@@ -131,7 +129,7 @@ def _check(specs: Sequence[StrategySpec]) -> None:
 
 
 def _custom(chosen: ChargeSettings) -> dict[str, Any]:
-    given = chosen.model_dump(exclude={"profile", "product"}, exclude_none=True)
+    given = chosen.model_dump(exclude={"profile"}, exclude_none=True)
     if not given:
         raise ConfigurationError("charges.profile=custom needs at least one of per_share, per_order, bps, min, max")
     return given

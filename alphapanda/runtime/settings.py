@@ -4,13 +4,15 @@ Read, in falling priority, from arguments, environment variables (`ALPHAPANDA_EX
 `alphapanda.toml` in the working directory. No other place reads the environment.
 """
 
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from alphapanda.contracts.errors import ConfigurationError
+from alphapanda.core.corporate_actions import ActionKind
 from alphapanda.runtime.log.settings import KafkaSettings
 from alphapanda.services.risk_manager.models import RiskLimits
 from alphapanda.services.trading_engine.models import PaperExecution
@@ -29,17 +31,44 @@ class PipelineSettings(Section):
     snapshot_interval_s: int = Field(60, ge=1, description="time between snapshots on the clock")
 
 
+class OpeningPosition(Section):
+    """A position that a book holds before the first event."""
+
+    strategy_id: str = Field("", description="the book; may be left out where there is one")
+    symbol: str
+    quantity: int = Field(description="signed; not 0")
+    average_price: float = Field(ge=0)
+    product: Literal["CNC", "NRML"] = "CNC"
+
+
+class CorporateActionEntry(Section):
+    """One corporate action; it takes effect before the open of its ex-date."""
+
+    symbol: str
+    ex_date: date
+    kind: ActionKind
+    new: int = Field(1, ge=1, description="split: shares for every `old`; bonus: further shares for every `old`")
+    old: int = Field(1, ge=1)
+    amount: float = Field(0.0, ge=0, description="dividend for each share")
+
+
 class PortfolioSettings(Section):
     """The books at the start."""
 
     start_cash: float = Field(1_000_000.0, ge=0, description="cash of each book, in the tape's currency")
+    positions: tuple[OpeningPosition, ...] = Field((), description="what books hold at the start")
+    settlements: dict[str, float] = Field(
+        default_factory=dict, description="price at expiry by symbol of the derivative, or of its underlying"
+    )
+    corporate_actions: tuple[CorporateActionEntry, ...] = Field((), description="splits, bonuses and dividends")
 
 
 class ChargeSettings(Section):
     """What fills cost."""
 
-    profile: str = Field("", description="zerodha, none or custom; empty: what the tape's market profile names")
-    product: str = Field("CNC", description="CNC (delivery) or MIS (intraday)")
+    profile: str = Field(
+        "", description="zerodha, none, custom, or a TOML file of rates; empty: what the tape's market profile names"
+    )
     per_share: float | None = Field(None, ge=0, description="custom: for each unit")
     per_order: float | None = Field(None, ge=0, description="custom: for each order")
     bps: float | None = Field(None, ge=0, description="custom: hundredths of a percent of the value")
@@ -68,6 +97,7 @@ class StorageSettings(Section):
     tapes: Path = Field(Path("data/tapes"), description="folder of tapes made by the demo")
     logs: Path = Field(Path("data/logs"), description="folder of logs without a broker, one a topic prefix")
     snapshots: Path = Field(Path("data/snapshots"), description="folder of services' snapshots, one a topic prefix")
+    sweeps: Path = Field(Path("data/sweeps"), description="folder of sweeps")
     sessions: Path = Field(Path("data/sessions"), description="folder of recorded sessions, one a topic prefix")
 
 

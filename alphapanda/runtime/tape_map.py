@@ -112,6 +112,12 @@ class MapInstrument(_Part):
     currency: str = "INR"
     expiry: str | None = None
     tradable: bool = True
+    underlying: str | None = None
+    strike: float | None = Field(None, gt=0)
+    option_type: Literal["CE", "PE"] | None = None
+    freeze_quantity: int | None = Field(None, gt=0)
+    lower_band: float | None = Field(None, ge=0)
+    upper_band: float | None = Field(None, gt=0)
 
 
 class Map(_Part):

@@ -16,16 +16,23 @@ from alphapanda.contracts.events import (
     SessionClose,
     ValidatedSignal,
 )  # fmt: skip
+from alphapanda.contracts.instruments import Instrument
 from alphapanda.services.trading_engine.models import PaperExecution
 from alphapanda.services.trading_engine.service import TradingEngine
-from tests.builders import INSTRUMENTS, made, root, tick
+from tests.builders import INSTRUMENTS, made, root, session_open, tick
 
 
 def engine(**rules: Any) -> TradingEngine:
-    def charge(ts_ns: int, segment: str, quantity: int, notional_e8: int) -> Charges:
-        return Charges(brokerage_e8=abs(quantity))
+    """The room in an open session; each fill costs 1e-8 for each unit."""
+    room = TradingEngine(PaperExecution(**rules), INSTRUMENTS, charge, {})
+    room.handle(session_open())
+    return room
 
-    return TradingEngine(PaperExecution(**rules), INSTRUMENTS, charge, {})
+
+def charge(
+    ts_ns: int, instrument: Instrument, product: str, quantity: int, notional_e8: int, before: int, before_e8: int, delivers: bool
+) -> Charges:  # fmt: skip
+    return Charges(brokerage_e8=abs(quantity), dp_e8=1_000 if delivers else 0)
 
 
 def order(quantity: int, number: int = 3, at_s: float = 0.0, token: int = 101) -> Event:

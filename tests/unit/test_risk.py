@@ -16,7 +16,7 @@ from alphapanda.contracts.events import (
     SignalKind,
     TradingSignal,
 )  # fmt: skip
-from alphapanda.core.ledger import E8
+from alphapanda.core.ledger import E8, opened
 from alphapanda.services.risk_manager.models import RiskLimits
 from alphapanda.services.risk_manager.service import RiskManager
 from tests.builders import INSTRUMENTS, made, root, session_open, tick
@@ -24,7 +24,7 @@ from tests.builders import INSTRUMENTS, made, root, session_open, tick
 
 def risk(**limits: Any) -> RiskManager:
     """Risk in an open session, with 10,000 in cash, AAA at 100 and BBB at 50."""
-    room = RiskManager(RiskLimits(**limits), INSTRUMENTS, {"s": 10_000 * E8}, {})
+    room = RiskManager(RiskLimits(**limits), INSTRUMENTS, {"s": opened(10_000 * E8)}, {})
     for event in (session_open(), tick(3, 100.0), tick(4, 50.0, token=102), tick(5, 20_000.0, token=103)):
         list(room.handle(event))
     return room
@@ -89,7 +89,7 @@ def test_signals_outside_a_session_are_refused_unless_that_is_wanted() -> None:
 
 def test_an_instrument_without_a_quote_is_refused() -> None:
     """Nothing was heard of AAA."""
-    room = RiskManager(RiskLimits(), INSTRUMENTS, {"s": E8}, {})
+    room = RiskManager(RiskLimits(), INSTRUMENTS, {"s": opened(E8)}, {})
     list(room.handle(session_open()))
     assert verdict(room, signal(1))[0] == "quote"
 

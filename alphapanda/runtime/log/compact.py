@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import polars as pl
-
+from alphapanda.adapters.instrument_table import read_instruments
 from alphapanda.adapters.memory import peak_rss_mb
 from alphapanda.adapters.run_folder import RunFolder, run_digest
 from alphapanda.adapters.segments import Segments
@@ -46,7 +45,7 @@ def compact(folder: Path) -> Compacted:
     """Make `tape/` and `run_id=.../` in a session's folder, in place of older ones. Raises TapeError without any tick."""
     began, session = time.perf_counter(), read_session(folder)
     segments = Segments(folder)
-    instruments = [Instrument(**row) for row in pl.read_parquet(folder / "instruments.parquet").to_dicts()]
+    instruments = read_instruments(folder)
     tape = _compact_tape(folder, session, segments, instruments)
     first, last = tape["seq"]
     with RunFolder(folder, tuple(session["features"])) as made:

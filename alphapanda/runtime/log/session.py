@@ -11,9 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import msgspec
-import polars as pl
-
+from alphapanda.adapters.instrument_table import write_instruments
 from alphapanda.adapters.run_folder import sync
 from alphapanda.adapters.tape import Tape
 from alphapanda.contracts.errors import ConfigurationError
@@ -54,12 +52,11 @@ def begin_session(
             )
         return kept
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [msgspec.structs.asdict(one) for one in market.instruments.values()]
-    pl.DataFrame(rows, schema_overrides={"expiry": pl.String}).write_parquet(folder / "instruments.parquet")
+    table = write_instruments(folder, market.instruments.values())
     made = folder / f".{FILE}.tmp"
     made.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
     sync(made)
-    sync(folder / "instruments.parquet")
+    sync(table)
     made.replace(folder / FILE)
     sync(folder)
     return dict(said)

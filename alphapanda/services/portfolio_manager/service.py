@@ -2,7 +2,9 @@
 
 Reads orders.filled, market.ticks (marks) and market.clock. Writes portfolio.positions on each fill, and
 portfolio.snapshots on each fill, on beats every `snapshot_interval_s`, and at session close. Keeps one book for each
-(exec_mode, strategy). Refuses a fill for a book it was not given. A snapshot on a fill is of that fill's book; with
+(exec_mode, strategy). Refuses a fill for a book it was not given. Corporate actions take effect at the open of their
+ex-date; futures are marked to market at session close: what they gained is realised, and the close is their cost from
+there on. Both say the new position. A snapshot on a fill is of that fill's book; with
 several books a total (`strategy_id` `*`) stands beside them, with one the book is the total.
 """
 
@@ -22,10 +24,12 @@ from alphapanda.contracts.events import (
     PortfolioSnapshot,
     PositionUpdate,
     SessionClose,
+    SessionOpen,
 )  # fmt: skip
 from alphapanda.contracts.instruments import Instrument
+from alphapanda.core.corporate_actions import NO_ACTIONS, CorporateAction, act
 from alphapanda.core.handler import Lane, Outputs
-from alphapanda.core.ledger import E8, ONE, Book, opened, to_e8, value_e8
+from alphapanda.core.ledger import E8, ONE, Book, Position, to_e8, value_e8
 
 NS = 1_000_000_000
 BookKey = tuple[ExecMode, str]
@@ -47,15 +51,17 @@ class PortfolioManager(Lane):
         MarketTick: "on_tick",
         OrderFill: "on_fill",
         Beat: "on_beat",
+        SessionOpen: "on_session_open",
         SessionClose: "on_session_close",
     }
 
     def __init__(
-        self, instruments: Mapping[int, Instrument], start_cash_e8: Mapping[str, int], snapshot_interval_s: int,
-        marks: dict[int, MarketTick],
+        self, instruments: Mapping[int, Instrument], books: Mapping[str, Book], snapshot_interval_s: int,
+        marks: dict[int, MarketTick], *, actions: Mapping[str, list[CorporateAction]] = NO_ACTIONS,
     ) -> None:  # fmt: skip
-        books = {(ExecMode.PAPER, strategy_id): opened(cash) for strategy_id, cash in start_cash_e8.items()}
-        super().__init__(0, PortfolioState(books, marks))
+        super().__init__(0, PortfolioState({(ExecMode.PAPER, name): book for name, book in books.items()}, marks))
+        self.actions = actions
+        self._futures = frozenset(token for token, one in instruments.items() if one.segment.endswith("-FUT"))
         self.interval_ns = snapshot_interval_s * NS
         self._multipliers_e8 = {token: one.multiplier_e8 for token, one in instruments.items()}
 
@@ -75,11 +81,23 @@ class PortfolioManager(Lane):
         multiplier_e8 = self._multipliers_e8[token]
         notional_e8 = value_e8(to_e8(fill.price), fill.quantity, multiplier_e8)
         position = book.fill(token, fill.quantity, notional_e8, fill.charges.total_e8)
-        update = PositionUpdate(
-            fill.exec_mode, fill.strategy_id, token, position.quantity, position.average_price(multiplier_e8),
-            position.cost_e8, position.realised_e8, position.charges_e8,
+        return [(0, self._update(key, token, position)), *self._snapshots("fill", {key: book})]
+
+    def _update(self, key: BookKey, token: int, position: Position) -> PositionUpdate:
+        return PositionUpdate(
+            *key, token, position.quantity, position.average_price(self._multipliers_e8[token]), position.cost_e8,
+            position.realised_e8, position.charges_e8,
         )  # fmt: skip
-        return [(0, update), *self._snapshots("fill", {key: book})]
+
+    def on_session_open(self, event: Event) -> Outputs:
+        """Corporate actions of the session's date."""
+        opened: Any = event.data
+        return [
+            (0, self._update(key, action.instrument_token, book.positions[action.instrument_token]))
+            for action in self.actions.get(opened.session, ())
+            for key, book in self.state.books.items()
+            if act(book, action)
+        ]
 
     def on_beat(self, event: Event) -> Outputs:
         """A snapshot of every book, once each interval."""
@@ -93,8 +111,17 @@ class PortfolioManager(Lane):
         return (ts_ns // self.interval_ns + 1) * self.interval_ns
 
     def on_session_close(self, event: Event) -> Outputs:
-        """The day's last word on every book."""
-        return self._snapshots("end", self.state.books)
+        """Mark futures to market; the day's last word on every book."""
+        return [*self._marked_to_market(), *self._snapshots("end", self.state.books)]
+
+    def _marked_to_market(self) -> list[tuple[int, Payload]]:
+        said: list[tuple[int, Payload]] = []
+        for key, book in self.state.books.items():
+            for token, quantity in book.held.items():
+                if token in self._futures and (mark := self.state.marks.get(token)) is not None:
+                    book.settle(token, value_e8(to_e8(mark.last_price), quantity, self._multipliers_e8[token]))
+                    said.append((0, self._update(key, token, book.positions[token])))
+        return said
 
     def _snapshots(self, reason: str, chosen: Mapping[BookKey, Book]) -> list[tuple[int, Payload]]:
         """A snapshot of each chosen book, and the totals of their modes where there are several books."""
@@ -114,7 +141,11 @@ class PortfolioManager(Lane):
             charges_e8 += book.charges_e8
             cost_e8 += book.cost_e8
             for token, quantity in book.held.items():
-                worth_e8 = round(marks[token].last_price * E8) * quantity  # value_e8, written out: this is the hot path
+                if (mark := marks.get(token)) is None:  # held from the start, and no price yet: at its cost
+                    worth_e8 = book.positions[token].cost_e8
+                    long_e8, short_e8 = long_e8 + max(0, worth_e8), short_e8 + min(0, worth_e8)
+                    continue
+                worth_e8 = round(mark.last_price * E8) * quantity  # value_e8, written out: this is the hot path
                 if (multiplier_e8 := multipliers_e8[token]) != ONE:
                     worth_e8 = value_e8(worth_e8, 1, multiplier_e8)
                 if worth_e8 > 0:

@@ -1,33 +1,119 @@
 """What risk is told: the limits, and the facts of one decision."""
 
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from alphapanda.contracts.events import MarketTick
+from alphapanda.contracts.events import MarketTick, OrderTerms
 from alphapanda.contracts.instruments import Instrument
+from alphapanda.core.ledger import Book
 
 
-class RiskLimits(BaseModel):
-    """Limits of each book. None: not limited. Amounts are in the instruments' currency."""
+class BookLimits(BaseModel):
+    """Limits of one book, or of all books together. None: not limited. Amounts are in the instruments' currency."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_order_quantity: int | None = Field(None, gt=0, description="largest quantity of one order")
     max_position: int | None = Field(None, gt=0, description="largest absolute position in one instrument")
-    max_order_notional: float | None = Field(None, gt=0, description="largest value of one order")
     max_gross_exposure: float | None = Field(None, gt=0, description="largest sum of absolute position values")
+    max_net_exposure: float | None = Field(None, gt=0, description="largest absolute sum of signed position values")
     max_daily_loss: float | None = Field(None, gt=0, description="loss since session open that stops new orders")
+    max_drawdown: float | None = Field(
+        None, gt=0, lt=1, description="fall from the highest equity, as a fraction, that stops new orders"
+    )
+
+
+class StrategyLimits(BookLimits):
+    """Limits of one strategy's book and orders."""
+
+    max_order_quantity: int | None = Field(None, gt=0, description="largest quantity of one order")
+    max_order_notional: float | None = Field(None, gt=0, description="largest value of one order")
+    duplicate_window_s: float | None = Field(None, gt=0, description="a signal equal to the last one within this time is refused")
+
+
+class RiskLimits(StrategyLimits):
+    """Limits of every book; `strategies` overrides some for one strategy, `account` limits all books together."""
+
     max_quote_age_s: float | None = Field(300.0, gt=0, description="age at which a quote is stale")
     require_cash: bool = Field(True, description="refuse what the book's cash does not pay for")
     require_session: bool = Field(True, description="refuse signals outside trading sessions")
+    require_margin: bool = Field(False, description="refuse what equity does not cover by the margin table of its product")
+    price_band_pct: float | None = Field(None, gt=0, description="largest distance of a limit or trigger from the last price")
+    broker_rules: bool = Field(
+        False, description="refuse what Kite refuses: order rates, short delivery, price bands, no market protection, late MIS"
+    )
+    orders_per_second: int | None = Field(None, gt=0, description="orders and changes of all strategies in one second")
+    orders_per_minute: int | None = Field(None, gt=0, description="in one minute")
+    orders_per_day: int | None = Field(None, gt=0, description="since session open")
+    max_modifications: int | None = Field(None, gt=0, description="modifications of one order")
+    freeze_quantity: Literal["off", "refuse", "slice"] = Field(
+        "off", description="orders above the freeze quantity"
+    )
+    max_slices: int = Field(10, gt=0, description="most orders that one signal is sliced into")
+    forbid_self_cross: bool = Field(False, description="refuse an order that would trade with another strategy's")
+    account: BookLimits = BookLimits()
+    strategies: dict[str, StrategyLimits] = Field(default_factory=dict, description="limits of single strategies")
+
+    def of_strategy(self, strategy_id: str) -> "RiskLimits":
+        """These limits with a strategy's own on top: what it does not set stays."""
+        own = self.strategies.get(strategy_id)
+        return self if own is None else self.model_copy(update=own.model_dump(exclude_unset=True))
 
 
 class Intent(msgspec.Struct):
-    """A validated signal whose order has not come to its end: risk counts it until it hears of that."""
+    """A validated signal whose orders have not come to their end: risk counts it until it hears of that."""
 
     token: int
-    quantity: int
+    quantity: int  # not filled yet, signed
     price_e8: int
+    orders: int = 1  # still to end: several where the signal was sliced
+    total: int = 0
+    limit_e8: int | None = None  # None: at the market
+    client_order_id: str = ""
+    modifications: int = 0
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A modification on its way: what is taken back should it fail."""
+
+    intent_id: str
+    added: int
+    limit_e8: int | None
+
+
+@dataclass(slots=True)
+class RiskState:
+    """Books, intents and marks."""
+
+    books: dict[str, Book]
+    intents: dict[str, dict[str, Intent]]  # strategy -> signal id -> intent
+    marks: dict[int, MarketTick]
+    products: dict[tuple[str, int], str] = field(default_factory=dict)  # (strategy, token) -> of its last order
+    changes: dict[str, Change] = field(default_factory=dict)  # by the change's signal id
+    equity_at_open_e8: dict[str, int] = field(default_factory=dict)
+    highest_e8: dict[str, int] = field(default_factory=dict)  # equity, as seen at decisions, fills and session opens
+    last_signal: dict[tuple[str, int], tuple[int, Any]] = field(default_factory=dict)
+    sent_ns: deque[int] = field(default_factory=deque)  # of the last minute
+    sent_today: int = 0
+    halted: set[str] = field(default_factory=set)
+    killed: bool = False
+    session_open: bool = False
+    squared_off: bool = False
+
+
+class Figures(msgspec.Struct, frozen=True, gc=False):
+    """A book's, or the account's, figures once the order and all intents are filled; amounts in 1e-8."""
+
+    position: int = 0  # held and on its way, without this order
+    gross_after_e8: int = 0
+    net_before_e8: int = 0
+    net_after_e8: int = 0
+    day_pnl_e8: int = 0
+    equity_e8: int = 0
+    highest_e8: int = 0
 
 
 class Proposal(msgspec.Struct, frozen=True, gc=False):
@@ -40,9 +126,29 @@ class Proposal(msgspec.Struct, frozen=True, gc=False):
     price_e8: int
     reference_price: float | None
     position: int  # held and on its way, without this order
+    held: int  # held alone
     killed: bool
     halted: bool
     session_open: bool
-    gross_after_e8: int
     cash_after_e8: int
-    day_pnl_e8: int
+    book: Figures
+    account: Figures
+    terms: OrderTerms | None = None
+    product: str = ""
+    kind: str = ""
+    known_order: bool = True  # cancel and modify: the order they name is working
+    modifications: int = 0
+    squared_off: bool = False
+    protected: bool = False
+    duplicate_age_s: float | None = None
+    second: int = 0  # orders sent in the last second, minute, and today
+    minute: int = 0
+    today: int = 0
+    margin_after_e8: int = 0
+    margin_e8: int = 0  # what there is to cover it
+    crossing: int = 0  # quantity of other strategies' orders that this one would trade with
+
+    @property
+    def reduces(self) -> bool:
+        """Whether the order makes a position smaller, or leaves it."""
+        return abs(self.position + self.quantity) <= abs(self.position)

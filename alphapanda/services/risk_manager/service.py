@@ -7,7 +7,6 @@ Refuses a signal by the first check that objects (`rules.CHECKS`), with value, l
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from alphapanda.contracts.events import (
@@ -19,31 +18,26 @@ from alphapanda.contracts.events import (
     OrderCancelled,
     OrderFailed,
     OrderFill,
+    Product,
     RejectedSignal,
     SessionClose,
     SessionOpen,
     SignalKind,
+    SquareOff,
     TradingSignal,
     ValidatedSignal,
 )  # fmt: skip
 from alphapanda.contracts.instruments import Instrument
+from alphapanda.core.corporate_actions import NO_ACTIONS, CorporateAction, act
 from alphapanda.core.handler import Lane, Outputs
-from alphapanda.core.ledger import Book, opened, to_e8, value_e8
-from alphapanda.services.risk_manager.models import Intent, Proposal, RiskLimits
-from alphapanda.services.risk_manager.rules import CHECKS, NEEDS, NOTHING_TO_DO, Breach
+from alphapanda.core.ledger import Book, to_e8, value_e8
+from alphapanda.services.risk_manager.books import equity_e8
+from alphapanda.services.risk_manager.models import Change, Intent, Proposal, RiskLimits, RiskState
+from alphapanda.services.risk_manager.proposals import MarginRule, Proposals
+from alphapanda.services.risk_manager.rules import CANCEL_CHECKS, CHANGES, NOTHING_TO_DO, Breach, Check, asked
 
-
-@dataclass(slots=True)
-class RiskState:
-    """Books, intents and marks."""
-
-    books: dict[str, Book]
-    intents: dict[str, dict[str, Intent]]  # strategy -> signal id -> intent
-    marks: dict[int, MarketTick]
-    equity_at_open_e8: dict[str, int] = field(default_factory=dict)
-    halted: set[str] = field(default_factory=set)
-    killed: bool = False
-    session_open: bool = False
+MINUTE_NS = 60_000_000_000
+ACCOUNT = "*"
 
 
 class RiskManager(Lane):
@@ -54,8 +48,9 @@ class RiskManager(Lane):
         TradingSignal: "on_signal",
         OrderFill: "on_fill",
         OrderCancelled: "on_end",
-        OrderFailed: "on_end",
+        OrderFailed: "on_failed",
         SessionOpen: "on_session_open",
+        SquareOff: "on_square_off",
         SessionClose: "on_session_close",
         KillSwitch: "on_kill_switch",
         HaltStrategy: "on_halt",
@@ -63,16 +58,22 @@ class RiskManager(Lane):
     notes = frozenset({MarketTick})
 
     def __init__(
-        self, limits: RiskLimits, instruments: Mapping[int, Instrument], start_cash_e8: Mapping[str, int],
-        marks: dict[int, MarketTick],
+        self, limits: RiskLimits, instruments: Mapping[int, Instrument], books: Mapping[str, Book],
+        marks: dict[int, MarketTick], *, product: Product = Product.CNC, protected: bool = False,
+        margin: MarginRule | None = None, actions: Mapping[str, list[CorporateAction]] = NO_ACTIONS,
     ) -> None:  # fmt: skip
-        books = {strategy_id: opened(cash_e8) for strategy_id, cash_e8 in start_cash_e8.items()}
-        super().__init__(0, RiskState(books, {strategy_id: {} for strategy_id in books}, marks))
-        self.limits, self.instruments = limits, instruments
+        super().__init__(0, RiskState(dict(books), {strategy_id: {} for strategy_id in books}, marks))
+        self.limits, self.instruments, self.actions = limits, instruments, actions
+        self._of = {strategy_id: limits.of_strategy(strategy_id) for strategy_id in books}
+        self._checks = {strategy_id: asked(mine) for strategy_id, mine in self._of.items()}
+        self._cancel_checks = asked(limits, CANCEL_CHECKS)
         self._multipliers_e8 = {token: one.multiplier_e8 for token, one in instruments.items()}
-        self._checks = [one for one in CHECKS if one not in NEEDS or getattr(limits, NEEDS[one]) is not None]
-        self._limits_books = limits.max_gross_exposure is not None or limits.require_cash
-        self.state.equity_at_open_e8 = {strategy_id: book.cash_e8 for strategy_id, book in books.items()}
+        self._counts_rates = any((limits.orders_per_second, limits.orders_per_minute, limits.orders_per_day))
+        self._tracks_highest = any(one.max_drawdown is not None for one in (limits.account, *self._of.values()))
+        self._proposals = Proposals(self, product, protected, margin)
+        self._note_equity(opens=True)
+
+    # ---- decisions
 
     def on_tick(self, event: Event) -> Outputs:
         """Note the mark."""
@@ -83,81 +84,97 @@ class RiskManager(Lane):
     def on_signal(self, event: Event) -> Outputs:
         """Size the signal, ask every check, and let it through or refuse it."""
         signal: Any = event.data
-        proposal = self._proposal(event.ts_ns, signal)
-        reason, breach = self._objection(proposal)
+        if self._tracks_highest:
+            self._note_equity(opens=False)
+        proposal = self._proposals.of(event.ts_ns, signal, self._of[signal.strategy_id])
+        reason, breach = self._objection(signal, proposal)
         lane, token = event.pos[3], signal.instrument_token
         if breach is not None:
             return [(lane, RejectedSignal(
                 ExecMode.PAPER, signal.strategy_id, token, event.id, proposal.quantity, reason,
                 breach.value, breach.limit, breach.unit,
             ))]  # fmt: skip
-        reference = signal.reference_price
-        if reference is None:
-            reference = self.state.marks[token].last_price
-        self.state.intents[signal.strategy_id][event.id] = Intent(token, proposal.quantity, proposal.price_e8)
-        return [(lane, ValidatedSignal(
-            ExecMode.PAPER, signal.strategy_id, token, event.id, proposal.quantity, reference,
-        ))]  # fmt: skip
+        if signal.kind in CHANGES:
+            return self._change(event, signal, proposal)
+        return self._place(event, signal, proposal)
 
-    def _objection(self, proposal: Proposal) -> tuple[str, Breach | None]:
-        limits = self.limits
-        for check in self._checks:
+    def _objection(self, signal: TradingSignal, proposal: Proposal) -> tuple[str, Breach | None]:
+        strategy_id = signal.strategy_id
+        limits = self._of[strategy_id]
+        for check in self._cancel_checks if signal.kind is SignalKind.CANCEL else self._checks[strategy_id]:
             breach = check(proposal, limits)
             if breach is not None:
                 return check.__name__, breach
-        return NOTHING_TO_DO, None if proposal.quantity else Breach(proposal.position, proposal.position, "quantity")
+        idle = not proposal.quantity and signal.kind not in CHANGES
+        return NOTHING_TO_DO, Breach(proposal.position, proposal.position, "quantity") if idle else None
 
-    def _proposal(self, ts_ns: int, signal: TradingSignal) -> Proposal:
-        state, token = self.state, signal.instrument_token
-        book, intents = state.books[signal.strategy_id], state.intents[signal.strategy_id]
-        instrument, mark = self.instruments.get(token), state.marks.get(token)
-        price_e8 = to_e8(mark.last_price) if mark is not None else 0
-        position = book.quantity(token)
-        for intent in intents.values():
-            if intent.token == token:
-                position += intent.quantity
-        day_pnl_e8 = 0
-        if self.limits.max_daily_loss is not None or signal.kind is SignalKind.TARGET_WEIGHT:
-            equity_e8 = self._equity_e8(book)
-            day_pnl_e8 = equity_e8 - state.equity_at_open_e8[signal.strategy_id]
-        else:
-            equity_e8 = 0
-        quantity = _quantity(signal, instrument, price_e8, position, equity_e8)
-        gross_e8, cash_e8 = 0, 0
-        if self._limits_books and abs(position + quantity) > abs(position):  # nothing else is refused for these
-            gross_e8, cash_e8 = self._after(book, intents, token, quantity, price_e8)
-        return Proposal(
-            ts_ns, instrument, mark, quantity, price_e8, signal.reference_price, position, state.killed,
-            signal.strategy_id in state.halted, state.session_open, gross_e8, cash_e8, day_pnl_e8,
-        )  # fmt: skip
+    def decided(self, event: Event) -> list[tuple[Check, Breach | None]]:
+        """What every check says of a signal as the room stands, in order; changes nothing."""
+        signal: Any = event.data
+        limits = self._of[signal.strategy_id]
+        proposal = self._proposals.of(event.ts_ns, signal, limits)
+        checks = self._cancel_checks if signal.kind is SignalKind.CANCEL else self._checks[signal.strategy_id]
+        return [(check, check(proposal, limits)) for check in checks]
 
-    def _equity_e8(self, book: Book) -> int:
-        marks = self.state.marks
-        return book.cash_e8 + sum(
-            value_e8(to_e8(marks[token].last_price), quantity, self._multipliers_e8[token])
-            for token, quantity in book.held.items()
-        )
+    def _place(self, event: Event, signal: TradingSignal, proposal: Proposal) -> Outputs:
+        state, token, strategy_id, terms = self.state, signal.instrument_token, signal.strategy_id, signal.terms
+        reference = signal.reference_price
+        if reference is None:
+            reference = state.marks[token].last_price
+        slices = self._slices(token, proposal.quantity)
+        intent = Intent(token, proposal.quantity, proposal.price_e8, len(slices), proposal.quantity)
+        if terms is not None:
+            intent.limit_e8 = None if terms.limit_price is None else to_e8(terms.limit_price)
+            intent.client_order_id = terms.client_order_id
+        state.intents[strategy_id][event.id] = intent
+        state.products[strategy_id, token] = proposal.product
+        self._count(event.ts_ns, len(slices))
+        if self._of[strategy_id].duplicate_window_s is not None:
+            state.last_signal[strategy_id, token] = event.ts_ns, _said(signal)
+        lane = event.pos[3]
+        return [
+            (lane, ValidatedSignal(ExecMode.PAPER, strategy_id, token, event.id, quantity, reference, "place", terms))
+            for quantity in slices
+        ]
 
-    def _after(self, book: Book, intents: Mapping[str, Intent], token: int, quantity: int, price_e8: int) -> tuple[int, int]:
-        """Gross exposure, and cash less what the shorts would cost, once all intents and this order are filled."""
-        held = dict(book.held)
-        cash_e8 = book.cash_e8
-        for intent in intents.values():
-            held[intent.token] = held.get(intent.token, 0) + intent.quantity
-            cash_e8 -= value_e8(intent.price_e8, intent.quantity, self._multipliers_e8[intent.token])
-        if token in self.instruments:
-            held[token] = held.get(token, 0) + quantity
-            cash_e8 -= value_e8(price_e8, quantity, self._multipliers_e8[token])
-        gross_e8, marks, limited = 0, self.state.marks, self.limits.max_gross_exposure is not None
-        for one, count in held.items():
-            if count < 0 or (limited and count):
-                mark = marks.get(one)
-                if mark is None:
-                    continue
-                worth_e8 = value_e8(to_e8(mark.last_price), count, self._multipliers_e8[one])
-                gross_e8 += abs(worth_e8)
-                cash_e8 += min(0, worth_e8)
-        return gross_e8, cash_e8
+    def _slices(self, token: int, quantity: int) -> list[int]:
+        """The quantity in orders that are not above the freeze quantity, where it is to be sliced."""
+        instrument = self.instruments[token]
+        most = instrument.freeze_quantity
+        if self.limits.freeze_quantity != "slice" or most is None or abs(quantity) <= most:
+            return [quantity]
+        most = max(most // instrument.lot_size * instrument.lot_size, instrument.lot_size)
+        whole, rest = divmod(abs(quantity), most)
+        sizes = [most] * whole + ([rest] if rest else [])
+        return sizes if quantity > 0 else [-size for size in sizes]
+
+    def _change(self, event: Event, signal: TradingSignal, proposal: Proposal) -> Outputs:
+        """Send a modification or cancellation; what a modification adds counts as on its way."""
+        terms, token, strategy_id = signal.terms, signal.instrument_token, signal.strategy_id
+        intent_id, intent = self._proposals.working(strategy_id, token, terms)
+        if signal.kind is SignalKind.MODIFY and intent is not None:
+            intent.modifications += 1
+            self.state.changes[event.id] = Change(intent_id, proposal.quantity, intent.limit_e8)
+            intent.quantity += proposal.quantity
+            intent.total += proposal.quantity
+            if terms is not None and terms.limit_price is not None:
+                intent.limit_e8 = to_e8(terms.limit_price)
+        self._count(event.ts_ns, 1)
+        reference = self.state.marks[token].last_price if token in self.state.marks else 0.0
+        return [(event.pos[3], ValidatedSignal(
+            ExecMode.PAPER, strategy_id, token, event.id, int(signal.size), reference, str(signal.kind), terms,
+        ))]  # fmt: skip
+
+    def _count(self, ts_ns: int, orders: int) -> None:
+        if not self._counts_rates:
+            return
+        state = self.state
+        state.sent_today += orders
+        state.sent_ns.extend([ts_ns] * orders)
+        while state.sent_ns[0] <= ts_ns - MINUTE_NS:
+            state.sent_ns.popleft()
+
+    # ---- feedback
 
     def on_fill(self, event: Event) -> Outputs:
         """Book the fill and take its quantity off the intent."""
@@ -165,25 +182,72 @@ class RiskManager(Lane):
         token = fill.instrument_token
         notional_e8 = value_e8(to_e8(fill.price), fill.quantity, self._multipliers_e8[token])
         self.state.books[fill.strategy_id].fill(token, fill.quantity, notional_e8, fill.charges.total_e8)
-        self._settle(fill)
+        self._settle(fill, ended=not fill.remaining)
+        if self._tracks_highest:
+            self._note_equity(opens=False)
         return ()
 
     def on_end(self, event: Event) -> Outputs:
         """An order ended with this quantity unfilled."""
-        self._settle(event.data)
+        self._settle(event.data, ended=True)
         return ()
 
-    def _settle(self, told: Any) -> None:
+    def on_failed(self, event: Event) -> Outputs:
+        """An order was not accepted, or a change not made: then it is taken back."""
+        failed: Any = event.data
+        change = self.state.changes.pop(failed.signal_id, None)
+        if change is None:
+            self._settle(failed, ended=True)
+        elif (intent := self.state.intents[failed.strategy_id].get(change.intent_id)) is not None:
+            intent.quantity -= change.added
+            intent.total -= change.added
+            intent.limit_e8 = change.limit_e8
+        return ()
+
+    def _settle(self, told: Any, *, ended: bool) -> None:
         intents = self.state.intents[told.strategy_id]
-        intent = intents[told.signal_id]
+        intent = intents.get(told.signal_id)
+        if intent is None or ":" in told.order_id:  # a leg, or what the engine did of itself: never an intent
+            return
         intent.quantity -= told.quantity
-        if intent.quantity == 0:
-            del intents[told.signal_id]
+        if ended:
+            intent.orders -= 1
+            if not intent.orders:
+                del intents[told.signal_id]
+                if intent.modifications:
+                    self._forget_changes(told.signal_id)
+
+    def _forget_changes(self, intent_id: str) -> None:
+        changes = self.state.changes
+        for signal_id in [one for one, change in changes.items() if change.intent_id == intent_id]:
+            del changes[signal_id]
+
+    # ---- sessions and commands
 
     def on_session_open(self, event: Event) -> Outputs:
-        """A new day: losses count from here."""
-        self.state.session_open = True
-        self.state.equity_at_open_e8 = {name: self._equity_e8(book) for name, book in self.state.books.items()}
+        """A new day: losses and orders count from here, and corporate actions of its date take effect."""
+        opened: Any = event.data
+        state = self.state
+        state.session_open, state.squared_off, state.sent_today = True, False, 0
+        for action in self.actions.get(opened.session, ()):
+            for book in state.books.values():
+                act(book, action)
+        self._note_equity(opens=True)
+        return ()
+
+    def _note_equity(self, *, opens: bool) -> None:
+        """Note each book's equity, and their sum: as the day's first, and where it is the highest so far."""
+        state = self.state
+        now = {name: equity_e8(book, state.marks, self._multipliers_e8) for name, book in state.books.items()}
+        now[ACCOUNT] = sum(now.values())
+        if opens:
+            state.equity_at_open_e8 = now
+        for name, found in now.items():
+            state.highest_e8[name] = max(found, state.highest_e8.get(name, found))
+
+    def on_square_off(self, event: Event) -> Outputs:
+        """From here on no new intraday position is opened."""
+        self.state.squared_off = True
         return ()
 
     def on_session_close(self, event: Event) -> Outputs:
@@ -204,15 +268,6 @@ class RiskManager(Lane):
         return ()
 
 
-def _quantity(signal: TradingSignal, instrument: Instrument | None, price_e8: int, position: int, equity_e8: int) -> int:
-    """The signed quantity to trade: what was asked, or what is missing to the target."""
-    if signal.kind is SignalKind.QUANTITY:
-        return int(signal.size)
-    if signal.kind is SignalKind.TARGET_QUANTITY:
-        return int(signal.size) - position
-    if instrument is None or price_e8 == 0:
-        return 0
-    lot_e8 = value_e8(price_e8, instrument.lot_size, instrument.multiplier_e8)
-    wanted_e8 = to_e8(signal.size) * equity_e8 // 100_000_000
-    lots = abs(wanted_e8) // lot_e8 if lot_e8 > 0 else 0
-    return (lots if wanted_e8 >= 0 else -lots) * instrument.lot_size - position
+def _said(signal: TradingSignal) -> tuple[object, ...]:
+    """What makes a signal the same as another; terms as a tuple, for a state of plain data."""
+    return signal.kind, signal.size, signal.terms

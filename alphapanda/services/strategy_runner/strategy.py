@@ -19,11 +19,11 @@ import copy
 import dataclasses
 import typing
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, dataclass_transform
+from typing import Any, ClassVar, TypedDict, Unpack, dataclass_transform
 
 import msgspec
 
-from alphapanda.contracts.errors import ConfigurationError
+from alphapanda.contracts.errors import ConfigurationError, ContractError
 from alphapanda.contracts.events import (
     Bar,
     FeatureSet,
@@ -31,14 +31,51 @@ from alphapanda.contracts.events import (
     OrderCancelled,
     OrderFailed,
     OrderFill,
+    OrderTerms,
+    OrderType,
+    Product,
     SignalKind,
     TradingSignal,
+    Validity,
 )  # fmt: skip
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.services.feature_engine.models import FeatureRequest
 
 Signals = Iterable[TradingSignal]
 _RUNTIME = ("instruments", "strategy_id")
+
+
+class Terms(TypedDict, total=False):
+    """How an order is to be carried out. A limit alone makes a LIMIT, a trigger alone an SL-M, both an SL."""
+
+    limit: float | None
+    trigger: float | None
+    validity: str  # DAY or IOC
+    product: str | None  # CNC, MIS or NRML; None: the setting execution.product
+    client_order_id: str  # a name of the strategy's own, by which it cancels and modifies
+    oco_group: str  # one cancels the other: what one order of a group fills, the others lose
+    stop_loss: float | None  # bracket: trigger of the exit placed as the order fills
+    take_profit: float | None  # bracket: limit of the other exit
+
+
+def order_terms(given: Terms) -> OrderTerms:
+    """Terms as a signal carries them. Raises ContractError for a validity or product that is none."""
+    limit, trigger = given.get("limit"), given.get("trigger")
+    kind = _TYPE_OF[limit is not None, trigger is not None]
+    product = given.get("product")
+    try:
+        return OrderTerms(
+            kind, limit, trigger, Validity(given.get("validity", "DAY")), None if product is None else Product(product),
+            given.get("client_order_id", ""), given.get("oco_group", ""), given.get("stop_loss"), given.get("take_profit"),
+        )  # fmt: skip
+    except ValueError as error:
+        raise ContractError(f"order terms: {error}; validity is DAY or IOC, product CNC, MIS or NRML") from error
+
+
+_TYPE_OF = {
+    (False, False): OrderType.MARKET, (True, False): OrderType.LIMIT, (False, True): OrderType.SL_M, (True, True): OrderType.SL,
+}  # fmt: skip
+"""By whether there is a limit, and a trigger."""
 
 
 @dataclass_transform(kw_only_default=True)
@@ -109,21 +146,46 @@ class Strategy:
     def on_failure(self, failed: OrderFailed) -> Signals | None:
         """Each order of this strategy that could not be placed, late by the feedback delay."""
 
-    def buy(self, token: int, quantity: int = 1, *, price: float | None = None, note: str = "") -> TradingSignal:
-        """A signal to buy this many."""
-        return TradingSignal(self.strategy_id, token, SignalKind.QUANTITY, float(quantity), price, note)
+    def buy(
+        self, token: int, quantity: int = 1, *, price: float | None = None, note: str = "", **terms: Unpack[Terms]
+    ) -> TradingSignal:  # fmt: skip
+        """A signal to buy this many: at the market, or as the terms say (`Terms`)."""
+        made = order_terms(terms) if terms else None
+        return TradingSignal(self.strategy_id, token, SignalKind.QUANTITY, float(quantity), price, note, made)
 
-    def sell(self, token: int, quantity: int = 1, *, price: float | None = None, note: str = "") -> TradingSignal:
-        """A signal to sell this many."""
-        return TradingSignal(self.strategy_id, token, SignalKind.QUANTITY, -float(quantity), price, note)
+    def sell(
+        self, token: int, quantity: int = 1, *, price: float | None = None, note: str = "", **terms: Unpack[Terms]
+    ) -> TradingSignal:  # fmt: skip
+        """A signal to sell this many: at the market, or as the terms say (`Terms`)."""
+        made = order_terms(terms) if terms else None
+        return TradingSignal(self.strategy_id, token, SignalKind.QUANTITY, -float(quantity), price, note, made)
 
-    def target(self, token: int, quantity: int, *, price: float | None = None, note: str = "") -> TradingSignal:
+    def target(
+        self, token: int, quantity: int, *, price: float | None = None, note: str = "", **terms: Unpack[Terms]
+    ) -> TradingSignal:  # fmt: skip
         """A signal to hold this many, negative for short; what is held and on its way is taken into account."""
-        return TradingSignal(self.strategy_id, token, SignalKind.TARGET_QUANTITY, float(quantity), price, note)
+        made = order_terms(terms) if terms else None
+        return TradingSignal(self.strategy_id, token, SignalKind.TARGET_QUANTITY, float(quantity), price, note, made)
 
-    def weight(self, token: int, weight: float, *, price: float | None = None, note: str = "") -> TradingSignal:
+    def weight(
+        self, token: int, weight: float, *, price: float | None = None, note: str = "", **terms: Unpack[Terms]
+    ) -> TradingSignal:  # fmt: skip
         """A signal to hold this part of the book's equity, negative for short; rounded toward zero to whole lots."""
-        return TradingSignal(self.strategy_id, token, SignalKind.TARGET_WEIGHT, weight, price, note)
+        made = order_terms(terms) if terms else None
+        return TradingSignal(self.strategy_id, token, SignalKind.TARGET_WEIGHT, weight, price, note, made)
+
+    def cancel(self, token: int, client_order_id: str, *, note: str = "") -> TradingSignal:
+        """A signal to cancel the working order that was given this name."""
+        terms = order_terms({"client_order_id": client_order_id})
+        return TradingSignal(self.strategy_id, token, SignalKind.CANCEL, 0.0, None, note, terms)
+
+    def modify(
+        self, token: int, client_order_id: str, *, quantity: int = 0, limit: float | None = None, trigger: float | None = None,
+        note: str = "",
+    ) -> TradingSignal:  # fmt: skip
+        """A signal to change a working order; `quantity` is its new total, signed as its own (negative sells), 0: as it is."""
+        given: Terms = {"client_order_id": client_order_id, "limit": limit, "trigger": trigger}
+        return TradingSignal(self.strategy_id, token, SignalKind.MODIFY, float(quantity), None, note, order_terms(given))
 
     def state(self) -> dict[str, Any]:
         """Everything set on the instance that is neither parameter nor context, copied."""

@@ -1,24 +1,87 @@
 """How paper orders are filled."""
 
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from alphapanda.contracts.events import MarketTick, OrderPlaced, OrderTerms, Product, ValidatedSignal
+from alphapanda.core.lifecycle import OrderState
+
 FillPrice = Literal["last", "opposite", "mid"]
+FillModel = Literal["next_tick", "immediate", "bar_open", "depth"]
 
 
 class PaperExecution(BaseModel):
-    """Assumptions of the paper broker; they stand in the run's manifest.
-
-    `next_tick` fills a MARKET order at the first tick of its instrument after the signal's own, at least `latency_ms`
-    later; `immediate` fills it at the quote the signal saw. Whole quantity, no market impact. Where a tick lacks the
-    side that is asked for, or is crossed, the order waits for the next.
-    """
+    """Assumptions of the paper broker; they stand in the run's manifest, and in the docs (`orders.md`)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    fill_model: Literal["next_tick", "immediate"] = "next_tick"
+    fill_model: FillModel = Field("next_tick", description="when, and how much, an order fills")
     price: FillPrice = Field("last", description="last traded price, the opposite side of the quote, or its middle")
-    latency_ms: float = Field(0.0, ge=0, description="time from order to exchange; next_tick only")
+    limit_rule: Literal["touch", "through"] = Field("touch", description="a limit fills where it is reached, or only beyond")
+    limit_price: Literal["quote", "limit"] = Field(
+        "quote", description="a resting limit fills at the tick's price, never worse than its limit; or at its limit"
+    )
+    participation: float | None = Field(None, gt=0, le=1, description="most of a tick's traded quantity that orders may take")
+    bar_interval_s: int = Field(60, ge=1, description="bar_open: bars from the session's open on, of this length")
+    latency_ms: float = Field(0.0, ge=0, description="time from order to exchange; not for immediate")
+    latency_samples_ms: tuple[float, ...] = Field((), description="measured latencies, one drawn for each order by its pos")
     slippage_ticks: float = Field(0.0, ge=0, description="ticks added against the order")
     slippage_bps: float = Field(0.0, ge=0, description="hundredths of a percent added against the order")
+    market_protection_pct: float | None = Field(
+        None, gt=0, le=100, description="MARKET and SL-M fill within this distance of the last price when they were placed"
+    )
+    stale_quote_s: float | None = Field(None, gt=0, description="a tick whose exchange time is older fills nothing")
+    product: Product = Field(Product.CNC, description="product of orders that name none; for derivatives CNC reads NRML")
+
+
+class PendingChange(NamedTuple):
+    """A cancellation or modification on its way to the exchange."""
+
+    active_ts_ns: int
+    signal_id: str
+    order_id: str  # the change's own
+    wanted: ValidatedSignal
+
+
+@dataclass(slots=True)
+class WorkingOrder:
+    """An order that has not come to its end."""
+
+    lane: int
+    placed: OrderPlaced
+    state: OrderState
+    quantity: int  # total, signed
+    limit_price: float | None
+    trigger_price: float | None
+    is_ioc: bool
+    terms: OrderTerms | None
+    oco_group: str
+    filled: int = 0  # signed
+    filled_e8: int = 0  # absolute value of the fills, for charges by order
+    legs: int = 0  # how often exits were placed for its fills
+    resting: bool = False  # it has been in the book at an earlier tick
+    changes: list[PendingChange] = field(default_factory=list)
+
+    @property
+    def remaining(self) -> int:
+        """What is still to be filled, signed."""
+        return self.quantity - self.filled
+
+
+NetKey = tuple[int, str, int, str]
+"""(lane, strategy, token, product)."""
+
+
+@dataclass(slots=True)
+class EngineState:
+    """Last quotes, working orders by instrument in the order of their placing, and what is held by product."""
+
+    marks: dict[int, MarketTick]
+    working: dict[int, list[WorkingOrder]] = field(default_factory=dict)
+    net: dict[NetKey, int] = field(default_factory=dict)
+    today: dict[NetKey, tuple[int, int, bool]] = field(default_factory=dict)  # CNC: bought, sold, delivery charged
+    volumes: dict[int, int] = field(default_factory=dict)  # last cumulative volume, with participation
+    session_open: bool = False
+    open_ts_ns: int = 0

@@ -1,53 +1,48 @@
 """trading_engine: places an order for every validated signal and fills it on paper.
 
-Reads trading.signals.validated, market.ticks, market.clock and control.commands. Writes orders.placed, orders.failed,
-orders.cancelled and orders.filled. Keeps the working orders and the last quote of each instrument. Refuses an order
-whose instrument it does not know. Every order ends filled, cancelled or failed, or is still working at the tape's end.
+Reads trading.signals.validated, market.ticks, market.clock and control.commands. Writes orders.placed (also what changes
+an order), orders.failed, orders.cancelled and orders.filled. Keeps the working orders, the last quote of each instrument,
+and what each strategy holds in each product. Refuses an order whose instrument it does not know, and a change of an order
+that is not there. Every order ends filled, cancelled, expired or rejected, or is still working at the tape's end.
+
+It also does what a broker and an exchange do of themselves: it squares off MIS positions, lets DAY orders expire, and
+settles what expires at the price it was given.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from alphapanda.contracts.errors import ReferenceDataError
 from alphapanda.contracts.events import (
     Charges,
     Event,
     HaltStrategy,
     KillSwitch,
     MarketTick,
-    OrderCancelled,
-    OrderFailed,
-    OrderFill,
     OrderPlaced,
+    OrderType,
     Payload,
+    Product,
     SessionClose,
+    SessionOpen,
+    SquareOff,
     ValidatedSignal,
 )  # fmt: skip
 from alphapanda.contracts.instruments import Instrument
+from alphapanda.core.corporate_actions import NO_ACTIONS, CorporateAction, quantity_after
 from alphapanda.core.handler import Lane, Outputs
 from alphapanda.core.ledger import to_e8, value_e8
-from alphapanda.services.trading_engine.models import PaperExecution
-from alphapanda.services.trading_engine.rules import fill_price
+from alphapanda.core.lifecycle import TERMINAL, OrderState
+from alphapanda.services.trading_engine import orders as o
+from alphapanda.services.trading_engine.fills import Offer, pays
+from alphapanda.services.trading_engine.models import EngineState, NetKey, PaperExecution, PendingChange, WorkingOrder
+from alphapanda.services.trading_engine.rules import fillable, latency_ns, next_bar_ns, triggered
 
-NS_PER_MS = 1_000_000
-ChargeRule = Callable[[int, str, int, int], Charges]
-"""(ts_ns, segment, signed quantity, absolute notional in 1e-8) -> what the fill costs."""
-
-
-@dataclass(slots=True)
-class WorkingOrder:
-    """An order that waits for its fill."""
-
-    lane: int
-    placed: OrderPlaced
-
-
-@dataclass(slots=True)
-class EngineState:
-    """Last quotes, and working orders by instrument in the order of their placing."""
-
-    marks: dict[int, MarketTick]
-    working: dict[int, list[WorkingOrder]] = field(default_factory=dict)
+Said = list[tuple[int, Payload]]
+ChargeRule = Callable[[int, Instrument, str, int, int, int, int, bool], Charges]
+"""What a fill costs: (ts_ns, instrument, product, signed quantity, absolute notional in 1e-8, the order's quantity and
+notional before it, whether it is the day's first delivery of the scrip)."""
+SETTLEMENT = "SETTLEMENT"
 
 
 class TradingEngine(Lane):
@@ -56,6 +51,8 @@ class TradingEngine(Lane):
     table = {
         ValidatedSignal: "on_validated",
         MarketTick: "on_tick",
+        SessionOpen: "on_session_open",
+        SquareOff: "on_square_off",
         SessionClose: "on_session_close",
         KillSwitch: "on_kill_switch",
         HaltStrategy: "on_halt",
@@ -63,68 +60,251 @@ class TradingEngine(Lane):
 
     def __init__(
         self, rules: PaperExecution, instruments: Mapping[int, Instrument], charge: ChargeRule,
-        marks: dict[int, MarketTick],
+        marks: dict[int, MarketTick], *, settlements_e8: Mapping[int, int] | None = None,
+        actions: Mapping[str, list[CorporateAction]] = NO_ACTIONS, net: Mapping[NetKey, int] | None = None,
+        tracks_deliveries: bool = True,
     ) -> None:  # fmt: skip
-        super().__init__(0, EngineState(marks))
+        super().__init__(0, EngineState(marks, net=dict(net or {})))
         self.rules, self.instruments, self.charge = rules, instruments, charge
-        self.latency_ns = round(rules.latency_ms * NS_PER_MS) if rules.fill_model == "next_tick" else 0
+        self.settlements_e8, self.actions, self.tracks_deliveries = settlements_e8 or {}, actions, tracks_deliveries
+
+    # ---- signals
 
     def on_validated(self, event: Event) -> Outputs:
-        """Place the order; `immediate` fills it at the quote the signal saw, if there is one to fill at."""
+        """Place, modify or cancel as the signal says."""
         signal: Any = event.data
+        if signal.action != "place":
+            return self._change(event, signal)
+        terms, token = signal.terms or o.PLAIN, signal.instrument_token
+        instrument = self.instruments.get(token)
+        asked = terms.product or self.rules.product
+        product = asked if instrument is None else instrument.product(asked)
         placed = OrderPlaced(
-            signal.exec_mode, signal.strategy_id, signal.instrument_token, signal.signal_id, event.id, "MARKET",
-            signal.quantity, signal.reference_price, event.ts_ns + self.latency_ns,
+            signal.exec_mode, signal.strategy_id, token, signal.signal_id, event.id, terms.order_type, signal.quantity,
+            signal.reference_price, self._active_ns(event), product, terms.validity,
+            self._limit(token, signal.quantity, terms.limit_price, terms.order_type), terms.trigger_price,
+            terms.client_order_id,
         )  # fmt: skip
-        order = WorkingOrder(event.pos[3], placed)
-        token = placed.instrument_token
-        if token not in self.instruments:
-            return [(order.lane, placed), (order.lane, _ended(order, OrderFailed, "unknown_instrument"))]
-        if self.rules.fill_model == "immediate":
-            fill = self._fill(order, self.state.marks[token], event.ts_ns)
-            if fill is not None:
-                return [(order.lane, placed), (order.lane, fill)]
-        self.state.working.setdefault(token, []).append(order)
-        return [(order.lane, placed)]
+        lane, state = event.pos[3], self.state
+        if instrument is None:
+            return [(lane, placed), (lane, o.refused(placed, "unknown_instrument"))]
+        if terms.client_order_id and self._named(lane, token, terms.client_order_id) is not None:
+            return [(lane, placed), (lane, o.refused(placed, "client_order_id_in_use"))]
+        order = o.accepted(lane, placed, signal.terms, terms.oco_group)
+        state.working.setdefault(token, []).append(order)
+        said: Said = [(lane, placed)]
+        if self.rules.fill_model == "immediate" and state.session_open and fillable(state.marks[token], self.rules):
+            self._attempt(order, state.marks[token], event, Offer(None, None), said)
+            self._clear(token)
+        return said
+
+    def _active_ns(self, event: Event) -> int:
+        active_ns = event.ts_ns + latency_ns(self.rules, event.pos)
+        if self.rules.fill_model == "bar_open" and self.state.session_open:
+            return next_bar_ns(active_ns, self.state.open_ts_ns, self.rules.bar_interval_s)
+        return active_ns
+
+    def _limit(self, token: int, quantity: int, limit: float | None, order_type: str) -> float | None:
+        """An order's limit; of a MARKET order, how far it may go from the last price."""
+        pct, mark = self.rules.market_protection_pct, self.state.marks.get(token)
+        if pct is None or order_type != OrderType.MARKET or mark is None:
+            return limit
+        return protected(mark.last_price, quantity, pct)
+
+    def _change(self, event: Event, wanted: ValidatedSignal) -> Outputs:
+        lane, active_ns = event.pos[3], event.ts_ns + latency_ns(self.rules, event.pos)
+        change = PendingChange(active_ns, wanted.signal_id, event.id, wanted)
+        name = wanted.terms.client_order_id if wanted.terms is not None else ""
+        order = self._named(lane, wanted.instrument_token, name)
+        if order is None:
+            return [(lane, o.not_changed(change, "no_such_order"))]
+        if active_ns > event.ts_ns:
+            order.changes.append(change)
+            return ()
+        said: Said = []
+        self._make(order, change, said)
+        self._clear(wanted.instrument_token)
+        return said
+
+    def _make(self, order: WorkingOrder, change: PendingChange, said: Said) -> None:
+        wanted = change.wanted
+        if wanted.action == "cancel":
+            said.append((order.lane, o.cancelled(order, "asked")))
+        elif (reason := o.change_objection(order, wanted)) is not None:
+            said.append((order.lane, o.not_changed(change, reason)))
+        else:
+            said.append((order.lane, o.modified(order, wanted, change.signal_id)))
+
+    def _named(self, lane: int, token: int, name: str) -> WorkingOrder | None:
+        found = (one for one in self.state.working.get(token, ()) if one.lane == lane and one.placed.client_order_id == name)
+        return next(found, None) if name else None
+
+    # ---- ticks
 
     def on_tick(self, event: Event) -> Outputs:
-        """Note the quote, and fill what works in this instrument and is active by now."""
+        """Note the quote; trigger, change and fill what works in this instrument and is active by now."""
         tick: Any = event.data
-        token = tick.instrument_token
-        self.state.marks[token] = tick
-        orders = self.state.working.get(token)
-        if not orders:
+        token, state = tick.instrument_token, self.state
+        state.marks[token] = tick
+        working = state.working.get(token)
+        if not working:
             return ()
-        outputs, waiting = [], []
-        for order in orders:
-            active = event.ts_ns >= order.placed.active_ts_ns
-            fill = self._fill(order, tick, event.ts_ns) if active else None
-            if fill is None:
-                waiting.append(order)
-            else:
-                outputs.append((order.lane, fill))
-        if waiting:
-            self.state.working[token] = waiting
+        offer = Offer.of(tick, self.rules, state.volumes)
+        if not state.session_open or not fillable(tick, self.rules):
+            return ()
+        said: Said = []
+        ts_ns = event.ts_ns
+        for order in tuple(working):
+            if order.state in TERMINAL:  # another of its group was filled just now
+                continue
+            while order.changes and order.changes[0].active_ts_ns <= ts_ns and order.state not in TERMINAL:
+                self._make(order, order.changes.pop(0), said)
+            if order.placed.active_ts_ns <= ts_ns and order.state not in TERMINAL:
+                self._attempt(order, tick, event, offer, said)
+        self._clear(token)
+        return said
+
+    def _attempt(self, order: WorkingOrder, tick: MarketTick, event: Event, offer: Offer, said: Said) -> None:
+        """One order's chance at one tick."""
+        if order.state is OrderState.TRIGGER_PENDING:
+            if order.trigger_price is None or not triggered(tick, order.quantity, order.trigger_price):
+                return
+            limit, pct = order.limit_price, self.rules.market_protection_pct
+            if limit is None and pct is not None:
+                limit = protected(tick.last_price, order.quantity, pct)
+            said.append((order.lane, o.triggered(order, limit)))
+        instrument = self.instruments[order.placed.instrument_token]
+        quantity, price = pays(order, tick, offer, instrument, self.rules)
+        order.resting = True
+        if price is not None and quantity:
+            self._fill(order, quantity, price, event, said)
+        if order.is_ioc and order.state not in TERMINAL:
+            said.append((order.lane, o.cancelled(order, "ioc")))
+
+    def _fill(self, order: WorkingOrder, quantity: int, price: float, event: Event, said: Said) -> None:
+        placed = order.placed
+        token, instrument = placed.instrument_token, self.instruments[placed.instrument_token]
+        notional_e8 = abs(value_e8(to_e8(price), quantity, instrument.multiplier_e8))
+        key = order.lane, placed.strategy_id, token, placed.product
+        delivers = self.tracks_deliveries and placed.product == Product.CNC and self._delivers(key, quantity)
+        charges = self.charge(
+            event.ts_ns, instrument, placed.product, quantity, notional_e8, abs(order.filled), order.filled_e8, delivers
+        )
+        self._hold(key, quantity)
+        said.append((order.lane, o.filled(order, quantity, price, notional_e8, charges)))
+        if order.terms is not None and (order.terms.stop_loss is not None or order.terms.take_profit is not None):
+            self._bracket(order, quantity, event, said)
+        if order.oco_group:
+            self._reduce_others(order, quantity, said)
+
+    def _hold(self, key: NetKey, quantity: int) -> None:
+        held = self.state.net.get(key, 0) + quantity
+        if held:
+            self.state.net[key] = held
+        else:
+            del self.state.net[key]
+
+    def _delivers(self, key: NetKey, quantity: int) -> bool:
+        """Whether this is the day's first fill that sells what was held before the day began."""
+        before = self.state.today.get(key, (0, 0, False))
+        bought, sold, charged = before[0] + max(0, quantity), before[1] + max(0, -quantity), before[2]
+        held_before_today = self.state.net.get(key, 0) - before[0] + before[1]
+        delivers = quantity < 0 and not charged and held_before_today > 0 and sold > bought
+        self.state.today[key] = (bought, sold, charged or delivers)
+        return delivers
+
+    def _bracket(self, order: WorkingOrder, quantity: int, event: Event, said: Said) -> None:
+        """Place the exits with a fill of the entry; those that still work grow with every further one."""
+        terms, placed, orders = order.terms, order.placed, self.state.working[order.placed.instrument_token]
+        working = [one for one in orders if one.placed.parent_id == placed.order_id and one.state not in TERMINAL]
+        for one in working:
+            said.append((order.lane, o.resized(one, one.quantity - quantity)))
+        if working or terms is None:
+            return
+        order.legs += 1
+        active_ns = event.ts_ns + latency_ns(self.rules, (*event.pos[:2], 4, order.lane, order.legs))
+        for name, limit, trigger in (("stop", None, terms.stop_loss), ("target", terms.take_profit, None)):
+            if limit is not None or trigger is not None:
+                name = name if order.legs == 1 else f"{name}-{order.legs}"
+                made = o.leg(order, name, -quantity, limit=limit, trigger=trigger, active_ns=active_ns)
+                orders.append(made)
+                said.append((order.lane, made.placed))
+
+    def _reduce_others(self, order: WorkingOrder, quantity: int, said: Said) -> None:
+        """What one order of a group fills, the others lose."""
+        for orders in list(self.state.working.values()):
+            for one in orders:
+                if one is order or one.oco_group != order.oco_group or one.lane != order.lane or one.state in TERMINAL:
+                    continue
+                left = abs(one.remaining) - abs(quantity)
+                if left <= 0:
+                    said.append((one.lane, o.cancelled(one, "oco")))
+                else:
+                    said.append((one.lane, o.resized(one, one.filled + (left if one.quantity > 0 else -left))))
+        for token in list(self.state.working):
+            if token != order.placed.instrument_token:
+                self._clear(token)
+
+    def _clear(self, token: int) -> None:
+        """Let go of the orders of this instrument that have ended; in place, because the host looks at this table."""
+        left = [order for order in self.state.working[token] if order.state not in TERMINAL]
+        if left:
+            self.state.working[token] = left
         else:
             del self.state.working[token]
-        return outputs
+            self.state.volumes.pop(token, None)
 
-    def _fill(self, order: WorkingOrder, tick: MarketTick, ts_ns: int) -> OrderFill | None:
-        placed = order.placed
-        instrument = self.instruments[placed.instrument_token]
-        price = fill_price(tick, placed.quantity, instrument, self.rules)
-        if price is None:
-            return None
-        notional_e8 = abs(value_e8(to_e8(price), placed.quantity, instrument.multiplier_e8))
-        return OrderFill(
-            placed.exec_mode, placed.strategy_id, placed.instrument_token, placed.signal_id, placed.order_id,
-            placed.quantity, price, placed.reference_price,
-            self.charge(ts_ns, instrument.segment, placed.quantity, notional_e8),
-        )  # fmt: skip
+    # ---- sessions and commands
+
+    def on_session_open(self, event: Event) -> Outputs:
+        """A new day: its grid of bars, its deliveries, and the corporate actions of its date."""
+        opened: Any = event.data
+        state = self.state
+        state.session_open, state.open_ts_ns = True, opened.open_ts_ns
+        state.today.clear()
+        for action in self.actions.get(opened.session, ()):
+            for key, held in list(state.net.items()):
+                if key[2] == action.instrument_token:
+                    self._hold(key, quantity_after(held, action) - held)
+        return ()
+
+    def on_square_off(self, event: Event) -> Outputs:
+        """Cancel working MIS orders, and close MIS positions at the market."""
+        said = self._cancel("square_off", lambda order: order.placed.product == Product.MIS)
+        for (lane, strategy_id, token, product), held in sorted(self.state.net.items()):
+            if product != Product.MIS:
+                continue
+            price = self.state.marks[token].last_price
+            placed = o.of_the_engine(
+                event.id, "square_off", strategy_id, token, -held, price, event.ts_ns, product, OrderType.MARKET
+            )
+            self.state.working.setdefault(token, []).append(o.accepted(lane, placed, None))
+            said.append((lane, placed))
+        return said
 
     def on_session_close(self, event: Event) -> Outputs:
-        """DAY orders expire."""
-        return self._cancel("session_close", lambda order: True)
+        """DAY orders expire; what expires with this session is settled."""
+        closed: Any = event.data
+        self.state.session_open = False
+        said = self._cancel("session_close", lambda order: True)
+        for (lane, strategy_id, token, product), held in sorted(self.state.net.items()):
+            instrument = self.instruments[token]
+            if instrument.expiry is None or instrument.expiry > closed.session:
+                continue
+            if token not in self.settlements_e8:
+                raise ReferenceDataError(
+                    f"{instrument.symbol} expired on {instrument.expiry} with {held} held by {strategy_id}, and no settlement"
+                    " price was given: set portfolio.settlements to its price, or to its underlying's"
+                )
+            price_e8 = self.settlements_e8[token]
+            placed = o.of_the_engine(
+                event.id, "settlement", strategy_id, token, -held, price_e8 / 100_000_000, event.ts_ns, product, SETTLEMENT
+            )
+            order = o.accepted(lane, placed, None)
+            self._hold((lane, strategy_id, token, product), -held)
+            notional_e8 = abs(value_e8(price_e8, held, instrument.multiplier_e8))
+            said += [(lane, placed), (lane, o.filled(order, -held, price_e8 / 100_000_000, notional_e8, Charges()))]
+        return said
 
     def on_kill_switch(self, event: Event) -> Outputs:
         """Cancel every working order when engaged."""
@@ -136,18 +316,14 @@ class TradingEngine(Lane):
         command: Any = event.data
         return self._cancel("strategy_halted", lambda order: order.placed.strategy_id == command.strategy_id)
 
-    def _cancel(self, reason: str, which: Callable[[WorkingOrder], bool]) -> Outputs:
-        working = self.state.working
-        ended = [order for orders in working.values() for order in orders if which(order)]
-        kept = {token: [order for order in orders if not which(order)] for token, orders in working.items()}
-        working.clear()  # in place: the host looks at this table
-        working.update((token, orders) for token, orders in kept.items() if orders)
-        return [(order.lane, _ended(order, OrderCancelled, reason)) for order in ended]
+    def _cancel(self, reason: str, which: Callable[[WorkingOrder], bool]) -> Said:
+        said: Said = []
+        for token, orders in list(self.state.working.items()):
+            said += [(order.lane, o.cancelled(order, reason)) for order in orders if which(order)]
+            self._clear(token)
+        return said
 
 
-def _ended(order: WorkingOrder, cls: type[OrderCancelled] | type[OrderFailed], reason: str) -> Payload:
-    placed = order.placed
-    return cls(
-        placed.exec_mode, placed.strategy_id, placed.instrument_token, placed.signal_id, placed.order_id,
-        placed.quantity, reason,
-    )  # fmt: skip
+def protected(price: float, quantity: int, pct: float) -> float:
+    """The worst price that market protection allows a signed quantity, to 1e-8."""
+    return round(price * (1 + pct / 100 if quantity > 0 else 1 - pct / 100), 8)

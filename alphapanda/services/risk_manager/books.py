@@ -1,0 +1,74 @@
+"""Arithmetic over books and intents: what a book, or all of them, come to once everything on its way is filled."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from alphapanda.contracts.events import MarketTick
+from alphapanda.core.ledger import Book, to_e8, value_e8
+from alphapanda.services.risk_manager.models import Intent
+
+Multipliers = Mapping[int, int]
+Marks = Mapping[int, MarketTick]
+MarginRule = Callable[[int, str, int], int]
+"""(token, product, signed value in 1e-8) -> margin in 1e-8."""
+
+
+def equity_e8(book: Book, marks: Marks, multipliers_e8: Multipliers) -> int:
+    """Cash and what is held at the last prices; what has no price yet counts at its cost."""
+    total = book.cash_e8
+    for token, quantity in book.held.items():
+        mark = marks.get(token)
+        total += book.positions[token].cost_e8 if mark is None else value_e8(
+            to_e8(mark.last_price), quantity, multipliers_e8[token]
+        )  # fmt: skip
+    return total
+
+
+def on_its_way(held: dict[int, int], intents: Iterable[Intent]) -> None:
+    """Add what intents will bring to what is held."""
+    for intent in intents:
+        held[intent.token] = held.get(intent.token, 0) + intent.quantity
+
+
+def values_e8(held: Mapping[int, int], marks: Marks, multipliers_e8: Multipliers) -> dict[int, int]:
+    """The signed value of each quantity at the last prices; what has no price is left out."""
+    return {
+        token: value_e8(to_e8(marks[token].last_price), quantity, multipliers_e8[token])
+        for token, quantity in held.items() if quantity and token in marks
+    }  # fmt: skip
+
+
+def cash_after_e8(
+    book: Book, intents: Iterable[Intent], token: int, quantity: int, price_e8: int, marks: Marks, multipliers_e8: Multipliers
+) -> int:  # fmt: skip
+    """Cash less what the shorts would cost, once all intents and this order are filled."""
+    held, cash_e8 = dict(book.held), book.cash_e8
+    for intent in intents:
+        held[intent.token] = held.get(intent.token, 0) + intent.quantity
+        cash_e8 -= value_e8(intent.price_e8, intent.quantity, multipliers_e8[intent.token])
+    if token in multipliers_e8:
+        held[token] = held.get(token, 0) + quantity
+        cash_e8 -= value_e8(price_e8, quantity, multipliers_e8[token])
+    for one, count in held.items():
+        if count < 0 and (mark := marks.get(one)) is not None:
+            cash_e8 += value_e8(to_e8(mark.last_price), count, multipliers_e8[one])
+    return cash_e8
+
+
+def crossing(
+    strategy_id: str, token: int, quantity: int, limit_e8: int | None, intents: Mapping[str, Mapping[str, Intent]]
+) -> int:  # fmt: skip
+    """Quantity of other strategies' working orders in this instrument that an order would trade with."""
+    found = 0
+    for other, mine in intents.items():
+        if other == strategy_id:
+            continue
+        for intent in mine.values():
+            if intent.token == token and intent.quantity * quantity < 0 and _cross(quantity, limit_e8, intent.limit_e8):
+                found += abs(intent.quantity)
+    return found
+
+
+def _cross(quantity: int, limit_e8: int | None, other_e8: int | None) -> bool:
+    if limit_e8 is None or other_e8 is None:
+        return True
+    return limit_e8 >= other_e8 if quantity > 0 else limit_e8 <= other_e8

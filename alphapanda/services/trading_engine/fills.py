@@ -1,0 +1,62 @@
+"""How much a tick has on offer, and what one order takes of it."""
+
+from dataclasses import dataclass
+
+from alphapanda.contracts.events import MarketTick
+from alphapanda.contracts.instruments import Instrument
+from alphapanda.core.lifecycle import OrderState
+from alphapanda.services.trading_engine.models import PaperExecution, WorkingOrder
+from alphapanda.services.trading_engine.rules import fill_price, fill_quantity
+
+
+@dataclass(slots=True)
+class Offer:
+    """What orders may still take at one tick, for buys and for sells; None: all they want."""
+
+    for_buys: int | None
+    for_sells: int | None
+
+    @classmethod
+    def of(cls, tick: MarketTick, rules: PaperExecution, volumes: dict[int, int]) -> "Offer":
+        """What the tick offers; notes its cumulative volume in `volumes` where participation needs it."""
+        buys = sells = None
+        if rules.fill_model == "depth":
+            buys, sells = tick.ask_quantity or 0, tick.bid_quantity or 0
+        if rules.participation is not None:
+            share = int(_traded(tick, volumes) * rules.participation)
+            buys, sells = share if buys is None else min(buys, share), share if sells is None else min(sells, share)
+        return cls(buys, sells)
+
+    def available(self, quantity: int) -> int | None:
+        """What is left for a signed quantity."""
+        return self.for_buys if quantity > 0 else self.for_sells
+
+    def take(self, quantity: int) -> None:
+        """Note that a signed quantity was taken."""
+        if quantity > 0 and self.for_buys is not None:
+            self.for_buys -= quantity
+        elif quantity < 0 and self.for_sells is not None:
+            self.for_sells += quantity
+
+
+def _traded(tick: MarketTick, volumes: dict[int, int]) -> int:
+    """What this tick traded: its last quantity, else the rise of the cumulative volume while orders worked."""
+    if tick.volume is None:
+        return tick.last_quantity or 0
+    before = volumes.get(tick.instrument_token)
+    volumes[tick.instrument_token] = tick.volume
+    return tick.last_quantity or 0 if before is None else max(0, tick.volume - before)
+
+
+def pays(
+    order: WorkingOrder, tick: MarketTick, offer: Offer, instrument: Instrument, rules: PaperExecution
+) -> tuple[int, float | None]:  # fmt: skip
+    """The signed quantity an order fills at this tick, and its price; (0, None) where it does not."""
+    limit = order.limit_price
+    price = fill_price(tick, order.quantity, limit, limit is not None and order.resting, instrument, rules)
+    if price is None or order.state is OrderState.TRIGGER_PENDING:
+        return 0, None
+    wanted = order.quantity - order.filled
+    quantity = fill_quantity(wanted, offer.available(wanted), instrument.lot_size)
+    offer.take(quantity)
+    return quantity, price
