@@ -1,79 +1,133 @@
 """What a fill costs: charge profiles as dated tables, computed exactly.
 
-Every line is worked out as a fraction and rounded half to even to 1e-8. Brokerage with a cap or minimum is for an ORDER:
-a later fill of the same order pays what the order's total rose by, so partial fills add up to the whole.
-`note` rounds as a contract note does, at the end and once.
+A table has groups, one for some segments and products; a group has lines, and each line its figures with the dates from
+which they are in force (see `tables/zerodha.toml`). A day before any line of a group begins is refused. Charges are for an
+ORDER: every line is worked out over all the order's fills as a fraction, rounded half to even to 1e-8, and a later fill
+pays what the order's line rose by, so partial fills add up exactly to the whole.
 """
 
+import hashlib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import date
 from fractions import Fraction
 from functools import cached_property
 from importlib import resources
-from typing import Annotated, Any, NamedTuple
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from alphapanda.contracts.errors import ConfigurationError, ReferenceDataError
 from alphapanda.contracts.events import Charges
+from alphapanda.reference.notes import CONTRACT_NOTE, PAISA, ROUNDINGS, Note, NoteRounding, contract_note, note
+from alphapanda.reference.rates import LINES, Rates
 
-E8 = 100_000_000
+__all__ = [
+    "CONTRACT_NOTE", "NOTHING", "PAISA", "PROFILES", "ROUNDINGS", "ChargeGroup", "ChargeSchedule", "Note", "NoteRounding",
+    "contract_note", "load_charges", "note",
+]  # fmt: skip
+
 PROFILES = ("zerodha", "none", "custom")
-Rate = Annotated[Fraction, BeforeValidator(lambda value: None if value is None else Fraction(str(value)))]
-ZERO = Fraction(0)
 NOTHING = Charges()
 
 
-class Rates(BaseModel):
-    """Rates from one date on; each is a fraction of the value unless its name says otherwise."""
+def _figure(value: Any) -> Fraction:
+    try:
+        figure = Fraction(str(value))
+    except ZeroDivisionError as error:
+        raise ValueError(f"{value} is no number") from error
+    if figure < 0:
+        raise ValueError(f"{value} is negative")
+    return figure
+
+
+class Step(BaseModel):
+    """A figure and the first day it is in force."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
+    value: Annotated[Fraction, BeforeValidator(_figure)]
+    since: date = date.min
+    source: str = ""
+
+
+def _steps(value: Any) -> Any:
+    """A bare figure is in force always."""
+    return value if isinstance(value, list | tuple) else ({"value": value},)
+
+
+def _in_order(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    if any(one.since >= after.since for one, after in pairwise(steps)):
+        raise ValueError("its dates must rise")
+    return steps
+
+
+Line = Annotated[tuple[Step, ...], BeforeValidator(_steps), AfterValidator(_in_order)]
+
+
+class ChargeGroup(BaseModel):
+    """The lines of some segments and products; each figure is a fraction of the value unless its line says otherwise."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     segments: tuple[str, ...] = ()  # empty: every segment
-    product: str | None = None  # None: every product
-    valid_from: date = date.min
-    brokerage: Rate = ZERO
-    brokerage_per_unit: Rate = ZERO  # currency for each unit
-    brokerage_per_order: Rate = ZERO  # currency for each order
-    brokerage_min: Rate | None = None  # currency for each order
-    brokerage_max: Rate | None = None  # currency for each order
-    stt_buy: Rate = ZERO
-    stt_sell: Rate = ZERO
-    exchange: Rate = ZERO
-    sebi: Rate = ZERO
-    stamp_buy: Rate = ZERO
-    gst: Rate = ZERO  # of brokerage, SEBI fee and exchange charge
+    products: tuple[str, ...] = ()  # empty: every product
+    brokerage: Line = ()
+    brokerage_per_unit: Line = ()  # currency for each unit
+    brokerage_per_order: Line = ()  # currency for each order
+    brokerage_min: Line = ()  # currency for each order
+    brokerage_max: Line = ()  # currency for each order
+    stt_buy: Line = ()
+    stt_sell: Line = ()
+    exchange: Line = ()
+    sebi: Line = ()
+    stamp_buy: Line = ()
+    gst: Line = ()  # of brokerage, SEBI fee and exchange charge; and of dp
+    dp: Line = ()  # currency for each scrip and day of delivery sale, before GST
 
     @cached_property
-    def free(self) -> bool:
-        """Whether nothing is ever charged."""
-        return self == Rates(segments=self.segments, product=self.product, valid_from=self.valid_from)
+    def _lines(self) -> dict[str, tuple[Step, ...]]:
+        return {name: steps for name in LINES if (steps := getattr(self, name))}
 
-    def order_brokerage_e8(self, quantity: int, notional_e8: int) -> Fraction:
-        """Brokerage of an order of which this much has been filled; nothing for nothing."""
-        if quantity == 0:
-            return ZERO
-        total = notional_e8 * self.brokerage + (quantity * self.brokerage_per_unit + self.brokerage_per_order) * E8
-        if self.brokerage_min is not None:
-            total = max(total, self.brokerage_min * E8)
-        return total if self.brokerage_max is None else min(total, self.brokerage_max * E8)
+    @cached_property
+    def since(self) -> date:
+        """The first day on which every line is known."""
+        return max((steps[0].since for steps in self._lines.values()), default=date.min)
+
+    @property
+    def always_free(self) -> bool:
+        """Whether nothing is ever charged, for anything on any day."""
+        return not (self.segments or self.products or self._lines)
+
+    def covers(self, segment: str, product: str) -> bool:
+        """Whether this group is the one for a segment and product."""
+        return (not self.segments or segment in self.segments) and (not self.products or product in self.products)
+
+    def on(self, day: date, decimals: int) -> Rates:
+        """The figures in force; `day` is not before `since`."""
+        figures = {
+            name: max((one for one in steps if one.since <= day), key=lambda one: one.since).value
+            for name, steps in self._lines.items()
+        }
+        return Rates.of(figures, decimals)
 
 
 class ChargeSchedule(BaseModel):
-    """A charge profile: its rates by segment, product and date."""
+    """A charge profile: its groups, of which the first that covers a segment and product counts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     version: str
-    decimals: int = 8  # to which each line of a fill is rounded
-    rates: tuple[Rates, ...]
+    decimals: int = Field(8, ge=0, le=8)  # to which each line of an order is rounded
+    rates: tuple[ChargeGroup, ...]
 
     @cached_property
     def free(self) -> bool:
         """Whether nothing is ever charged, for anything on any day."""
-        return all(one.free and not one.segments and one.product is None and one.valid_from == date.min for one in self.rates)
+        return self.rates[0].always_free if self.rates else False
 
     @cached_property
     def _found(self) -> dict[tuple[date, str, str], Rates]:
@@ -82,65 +136,52 @@ class ChargeSchedule(BaseModel):
     def rates_on(self, day: date, segment: str, product: str) -> Rates:
         """The rates in force. Raises ReferenceDataError where the table has none."""
         key = day, segment, product
-        if key not in self._found:
-            mine = [
-                one for one in self.rates
-                if (not one.segments or segment in one.segments) and one.product in (None, product)
-            ]  # fmt: skip
-            valid = [one for one in mine if one.valid_from <= day]
-            if not valid:
-                since = f" before {min(one.valid_from for one in mine)}" if mine else ""
-                raise ReferenceDataError(
-                    f"charge profile {self.name!r} has no rates for segment {segment}, product {product}{since} (asked for"
-                    f" {day}): use charges.profile=none or custom, or another charges.product"
-                )
-            self._found[key] = max(valid, key=lambda one: one.valid_from)
-        return self._found[key]
+        found = self._found.get(key)
+        if found is None:
+            found = self._found[key] = self._group(day, segment, product).on(day, self.decimals)
+        return found
+
+    def _group(self, day: date, segment: str, product: str) -> ChargeGroup:
+        group = next((one for one in self.rates if one.covers(segment, product)), None)
+        if group is None:
+            known = sorted({f"{s} {p}" for one in self.rates for s in one.segments or "*" for p in one.products or "*"})
+            raise ReferenceDataError(
+                f"charge profile {self.name!r} has no rates for segment {segment}, product {product}: it has"
+                f" {', '.join(known)}. Use another product, charges.profile=none or custom, or a table of your own (TOML)"
+            )
+        if day < group.since:
+            raise ReferenceDataError(
+                f"charge profile {self.name!r} has no rates for segment {segment}, product {product} before {group.since}"
+                f" (asked for {day}): use charges.profile=none or custom, or a table of your own (TOML)"
+            )
+        return group
 
     def charge(
         self, *, day: date, segment: str, product: str, quantity: int, notional_e8: int,
         order_quantity_before: int = 0, order_notional_before_e8: int = 0,
     ) -> Charges:  # fmt: skip
-        """What a fill costs.
+        """What a fill costs, without the depository's charge (`dp_e8`), which is for a day.
 
         `quantity` is signed, negative sells; `notional_e8` is the fill's absolute value in 1e-8. The `order_..._before`
-        figures are what earlier fills of the same order came to, absolute.
+        figures are what earlier fills of the same order came to, absolute. Raises ReferenceDataError as `rates_on` does.
         """
-        rates, buys = self.rates_on(day, segment, product), quantity > 0
+        rates = self.rates_on(day, segment, product)
         if rates.free:
             return NOTHING
-        before_e8 = rates.order_brokerage_e8(order_quantity_before, order_notional_before_e8)
-        after = order_quantity_before + abs(quantity), order_notional_before_e8 + notional_e8
-        # Rounded as cumulative totals, so that partial fills add up exactly.
-        brokerage = self._rounded(rates.order_brokerage_e8(*after)) - self._rounded(before_e8)
-        sebi, exchange = self._rounded(notional_e8 * rates.sebi), self._rounded(notional_e8 * rates.exchange)
-        return Charges(
-            brokerage_e8=brokerage,
-            stt_e8=self._rounded(notional_e8 * (rates.stt_buy if buys else rates.stt_sell)),
-            exchange_e8=exchange,
-            sebi_e8=sebi,
-            stamp_e8=self._rounded(notional_e8 * rates.stamp_buy) if buys else 0,
-            gst_e8=self._rounded((brokerage + sebi + exchange) * rates.gst),
-        )
+        buys, count = quantity > 0, order_quantity_before + abs(quantity)
+        after = rates.lines_e8(buys, count, order_notional_before_e8 + notional_e8)
+        if not order_quantity_before:
+            return Charges(*after)
+        before = rates.lines_e8(buys, order_quantity_before, order_notional_before_e8)
+        return Charges(*[now - then for now, then in zip(after, before, strict=True)])
 
-    def _rounded(self, amount_e8: Fraction) -> int:
-        step = 10 ** (8 - self.decimals)
-        return round(amount_e8 / step) * step if amount_e8 else 0
+    def dp_e8(self, *, day: date, segment: str, product: str) -> int:
+        """The depository's charge with its GST, in 1e-8, for one scrip and day of delivery sale; 0 where none applies.
 
-
-class Note(NamedTuple):
-    """A contract note: the unrounded lines, and their total rounded to the paisa, half to even."""
-
-    lines: Charges
-    total_paise: int
-
-
-def note(charges: Iterable[Charges]) -> Note:
-    """The note of these fills."""
-    all_charges = list(charges)
-    fields = Charges.__struct_fields__
-    lines = Charges(**{name: sum(getattr(one, name) for one in all_charges) for name in fields})
-    return Note(lines, round(Fraction(lines.total_e8, E8 // 100)))
+        Raises ReferenceDataError as `rates_on` does. Whether a day's sales take shares out of the depository is the
+        caller's to say.
+        """
+        return self.rates_on(day, segment, product).dp_e8
 
 
 class Custom(BaseModel):
@@ -153,36 +194,75 @@ class Custom(BaseModel):
     bps: float = 0  # hundredths of a percent of the value
     min: float | None = None  # least for an order
     max: float | None = None  # most for an order
-    decimals: int | None = None  # to which each fill's commission is rounded
+    decimals: int | None = None  # to which each order's commission is rounded
 
 
 def load_charges(spec: str | Mapping[str, Any]) -> ChargeSchedule:
-    """A schedule by profile name (`zerodha`, `none`), or a custom one from its fields. Raises ConfigurationError."""
-    if isinstance(spec, str):
-        if spec == "none":
-            return ChargeSchedule(name="none", version="1", rates=(Rates(),))
-        if spec != "zerodha":
-            raise ConfigurationError(f"charge profile {spec!r} is not known: there are {', '.join(PROFILES)}")
-        return ChargeSchedule.model_validate(tomllib.loads(_table("zerodha")))
+    """A schedule by profile name (`zerodha`, `none`), from a TOML file by its path, or a custom one from its fields.
+
+    A file is a table of the form of `tables/zerodha.toml`; with `base = "zerodha"` its groups stand before those of that
+    table. Raises ConfigurationError naming file and field.
+    """
+    if not isinstance(spec, str):
+        return _custom(spec)
+    if spec == "none":
+        return ChargeSchedule(name="none", version="1", rates=(ChargeGroup(),))
+    if spec == "zerodha":
+        return _table("zerodha.toml", resources.files("alphapanda.reference").joinpath("tables/zerodha.toml").read_text("utf-8"))
+    if not spec.endswith(".toml"):
+        raise ConfigurationError(
+            f"charge profile {spec!r} is not known: there are {', '.join(PROFILES)},"
+            " and tables of your own (a path that ends in .toml)"
+        )
+    try:
+        text = Path(spec).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"charge table {spec}: cannot be read: {error}") from error
+    schedule = _table(spec, text)
+    # Two tables of one version are two tables: the run's manifest tells them apart.
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return schedule.model_copy(update={"version": f"{schedule.version}+{digest}"})
+
+
+def _table(file: str, text: str) -> ChargeSchedule:
+    try:
+        table = tomllib.loads(text, parse_float=str)  # figures as they are written, without a detour through binary
+        base = table.pop("base", None)
+        if base not in (None, "zerodha"):
+            raise ConfigurationError(f"charge table {file}: base: {base!r} is not known: it can be 'zerodha'")
+        own = ChargeSchedule.model_validate({"name": Path(file).stem, "version": "1", **table})
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"charge table {file}: not TOML: {error}") from error
+    except ValidationError as error:
+        raise ConfigurationError(f"charge table {file}: {_wrong(error)}") from error
+    if base is None:
+        return own
+    under = load_charges(base)
+    return own.model_copy(update={"version": f"{own.version}+{under.version}", "rates": own.rates + under.rates})
+
+
+def _wrong(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']} (given {one['input']!r})" for one in error.errors())
+
+
+def _custom(spec: Mapping[str, Any]) -> ChargeSchedule:
     try:
         custom = Custom.model_validate(spec)
+        figures = {
+            "brokerage": Fraction(str(custom.bps)) / 10_000,
+            "brokerage_per_unit": custom.per_share,
+            "brokerage_per_order": custom.per_order,
+            "brokerage_min": custom.min,
+            "brokerage_max": custom.max,
+        }
+        # A limit of 0 is a limit; a rate of 0 is none.
+        limits = ("brokerage_min", "brokerage_max")
+        group = ChargeGroup.model_validate(
+            {name: value for name, value in figures.items() if value or (name in limits and value is not None)}
+        )
+        return ChargeSchedule(
+            name="custom", version=custom.model_dump_json(), decimals=8 if custom.decimals is None else custom.decimals,
+            rates=(group,),
+        )  # fmt: skip
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise ConfigurationError(f"custom charges: {wrong}") from error
-    rates = Rates(
-        brokerage=Fraction(str(custom.bps)) / 10_000,
-        brokerage_per_unit=custom.per_share,
-        brokerage_per_order=custom.per_order,
-        brokerage_min=custom.min,
-        brokerage_max=custom.max,
-    )
-    return ChargeSchedule(
-        name="custom",
-        version=custom.model_dump_json(),
-        decimals=8 if custom.decimals is None else custom.decimals,
-        rates=(rates,),
-    )
-
-
-def _table(name: str) -> str:
-    return resources.files("alphapanda.reference").joinpath(f"tables/{name}.toml").read_text("utf-8")
+        raise ConfigurationError(f"custom charges: {_wrong(error)}") from error

@@ -1,7 +1,8 @@
 """Market profiles: which sessions a market has, in which zone, and what trading costs by default.
 
-`nse` and `always` come with AlphaPanda; any other market is a TOML file of the same form (see `tables/nse.toml`). A date
-outside a profile's years is an error: sessions are never guessed.
+`nse`, `nfo` and `always` come with AlphaPanda; any other market is a TOML file of the same form (see `tables/nse.toml`). With
+`calendar = "nse"` a profile has the years, holidays and special sessions of that one and states only what it has besides, or
+otherwise (see `tables/nfo.toml`). A date outside a profile's years is an error: sessions are never guessed.
 """
 
 import tomllib
@@ -17,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from alphapanda.contracts.errors import ConfigurationError, ReferenceDataError
 
-BUILT_IN = ("nse", "always")
+BUILT_IN = ("nse", "nfo", "always")
 NS = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -55,9 +56,10 @@ class Hours(_Part):
 
 
 class Regular(Hours):
-    """Hours of these weekdays."""
+    """Hours of these weekdays, from a date on: of two that have begun, the later one counts."""
 
     weekdays: tuple[Weekday, ...]
+    since: date | None = None  # None: always
 
 
 class Special(Hours):
@@ -87,9 +89,10 @@ class MarketProfile(_Part):
     def _special_by_date(self) -> dict[date, Special]:
         return {one.date: one for one in self.special}
 
-    @cached_property
-    def _regular_by_weekday(self) -> dict[str, Regular]:
-        return {day: one for one in self.sessions for day in one.weekdays}
+    def _regular(self, day: date) -> Regular | None:
+        weekday = _WEEKDAYS[day.weekday()]
+        begun = [one for one in self.sessions if weekday in one.weekdays and (one.since is None or one.since <= day)]
+        return max(begun, key=lambda one: one.since or date.min, default=None)
 
     @cached_property
     def _known(self) -> dict[date, TradingSession | None]:
@@ -117,7 +120,7 @@ class MarketProfile(_Part):
     def _make(self, day: date) -> TradingSession | None:
         hours: Hours | None = self._special_by_date.get(day)
         if hours is None and day not in self.holidays:
-            hours = self._regular_by_weekday.get(_WEEKDAYS[day.weekday()])
+            hours = self._regular(day)
         if hours is None:
             return None
         close = self._ns(day + timedelta(days=hours.close_day), hours.close)
@@ -159,18 +162,40 @@ class MarketProfile(_Part):
 def load_profile(name_or_path: str) -> MarketProfile:
     """A built-in profile by name, or one from a TOML file. Raises ConfigurationError naming file and field."""
     if name_or_path in BUILT_IN:
-        text = resources.files("alphapanda.reference").joinpath(f"tables/{name_or_path}.toml").read_text("utf-8")
+        text = _built_in(name_or_path)
     elif Path(name_or_path).is_file():
         text = Path(name_or_path).read_text(encoding="utf-8")
     else:
         raise ConfigurationError(
-            f"market profile {name_or_path!r} is neither {' nor '.join(BUILT_IN)} nor a TOML file that is there"
+            f"market profile {name_or_path!r} is neither {', '.join(BUILT_IN)} nor a TOML file that is there"
         )
     try:
         table = tomllib.loads(text)
-        return MarketProfile.model_validate({**table.pop("profile", {}), **table})
+        profile = {**table.pop("profile", {}), **table}
+        calendar = profile.pop("calendar", None)
+        own = MarketProfile.model_validate(profile)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{name_or_path}: not TOML: {error}") from error
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         raise ConfigurationError(f"{name_or_path}: {wrong}") from error
+    return own if calendar is None else _on_calendar(own, calendar, name_or_path)
+
+
+def _built_in(name: str) -> str:
+    return resources.files("alphapanda.reference").joinpath(f"tables/{name}.toml").read_text("utf-8")
+
+
+def _on_calendar(own: MarketProfile, calendar: object, file: str) -> MarketProfile:
+    """The profile over the dates of a built-in one; hours it states itself for a date count."""
+    if calendar not in BUILT_IN:
+        raise ConfigurationError(f"{file}: calendar: {calendar!r} is not a profile to share: there are {', '.join(BUILT_IN)}")
+    shared = load_profile(str(calendar))
+    stated = {one.date for one in own.special}
+    dates: dict[str, Any] = {
+        "years": tuple(sorted({*shared.years, *own.years})),
+        "holidays": tuple(sorted({*shared.holidays, *own.holidays})),
+        "unknown": tuple(sorted({*shared.unknown, *own.unknown} - stated)),
+        "special": (*(one for one in shared.special if one.date not in stated), *own.special),
+    }
+    return own.model_copy(update=dates)

@@ -1,8 +1,12 @@
 """Market profiles: sessions by date, clear refusals, and an independent calendar as oracle."""
 
+import json
+import tomllib
 import warnings
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from importlib import resources
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -10,7 +14,7 @@ from alphapanda.contracts.errors import ConfigurationError, ReferenceDataError
 from alphapanda.reference.profiles import MarketProfile, load_profile
 
 NS = 1_000_000_000
-NSE = load_profile("nse")
+NSE, NFO = load_profile("nse"), load_profile("nfo")
 DIFFERENCES = {
     date(2019, 10, 27): "Muhurat session on a Sunday",
     date(2024, 1, 20): "full session on a Saturday",
@@ -73,4 +77,83 @@ def test_a_malformed_profile_names_file_and_field(tmp_path: Path) -> None:
         '[profile]\nname="x"\nzone="Mars/Olympus"\ncurrency="INR"\n[[sessions]]\nweekdays=["mon"]\nopen="09:00"\nclose="10:00"\n'
     )
     with pytest.raises(ConfigurationError, match=r"bad\.toml.*zone"):
+        load_profile(str(path))
+
+
+def local(profile: MarketProfile, day: date) -> tuple[str, ...]:
+    """Open, close and square-off as hours at the market."""
+    one = profile.session_on(day)
+    assert one is not None
+    times = (one.open_ts_ns, one.close_ts_ns, one.square_off_ts_ns or 0)
+    return tuple(datetime.fromtimestamp(ts_ns / NS, ZoneInfo(profile.zone)).strftime("%H:%M") for ts_ns in times)
+
+
+@pytest.mark.parametrize(
+    ("day", "hours"),
+    [
+        (date(2024, 3, 1), ("09:15", "15:30", "15:25")),
+        (date(2026, 7, 31), ("09:15", "15:30", "15:25")),
+        (date(2026, 8, 3), ("09:15", "15:40", "15:25")),
+        (date(2026, 12, 31), ("09:15", "15:40", "15:25")),
+        (date(2024, 1, 20), ("09:15", "15:30", "15:25")),
+        (date(2025, 2, 1), ("09:15", "15:30", "15:25")),
+        (date(2026, 2, 1), ("09:15", "15:30", "15:25")),
+    ],
+)
+def test_futures_and_options_trade_to_1540_since_2026_08_03(day: date, hours: tuple[str, ...]) -> None:
+    """And to 15:30 before; intraday positions are squared off at 15:25, on special days too."""
+    assert local(NFO, day) == hours
+
+
+def test_cash_shares_keep_their_hours() -> None:
+    """09:15 to 15:30, squared off at 15:20, before and since 2026-08-03."""
+    actual = {local(NSE, day) for day in (date(2026, 7, 31), date(2026, 8, 3))}
+    assert actual == {("09:15", "15:30", "15:20")}
+
+
+def test_derivatives_have_the_days_of_the_cash_market_and_state_none_of_them() -> None:
+    """Every day of every year, though the file has neither years nor holidays."""
+    text = (resources.files("alphapanda.reference") / "tables/nfo.toml").read_text("utf-8")
+    days = [date(year, 1, 1) + timedelta(days=i) for year in NSE.years for i in range(365 + (year % 4 == 0))]
+    days = [day for day in days if day not in NSE.unknown]
+    differ = [day for day in days if (NSE.session_on(day) is None) != (NFO.session_on(day) is None)]
+    assert (differ, "holidays" in tomllib.loads(text), NFO.unknown) == ([], False, NSE.unknown)
+    with pytest.raises(ReferenceDataError, match="'nfo', which covers the years 2019, 2022"):
+        NFO.session_on(date(2023, 6, 1))
+
+
+def test_a_profile_that_shares_a_calendar_survives_a_manifest() -> None:
+    """What a tape keeps is whole: it does not ask the table again."""
+    again = MarketProfile.from_dict(json.loads(json.dumps(NFO.to_dict())))
+    assert again.session_on(date(2026, 8, 3)) == NFO.session_on(date(2026, 8, 3))
+    assert again == NFO
+
+
+def test_a_manifest_from_before_hours_had_dates_is_read() -> None:
+    """Sessions without `since` hold always."""
+    old = NSE.to_dict()
+    for one in old["sessions"]:
+        del one["since"]
+    assert MarketProfile.from_dict(old) == NSE
+
+
+def test_a_profile_of_ones_own_extends_a_calendar(tmp_path: Path) -> None:
+    """Another year with its holidays, and the hours of a special session that the table does not know."""
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        '[profile]\nname="mine"\ncalendar="nse"\nzone="Asia/Kolkata"\ncurrency="INR"\nyears=[2023]\nholidays=[2023-01-26]\n'
+        '[[sessions]]\nweekdays=["mon","tue","wed","thu","fri"]\nopen="09:15"\nclose="15:30"\n'
+        '[[special]]\ndate=2026-11-08\nopen="18:00"\nclose="19:00"\n'
+    )
+    mine = load_profile(str(path))
+    days = (date(2023, 1, 25), date(2023, 1, 26), date(2024, 1, 26), date(2026, 11, 8))
+    assert [mine.session_on(day) is not None for day in days] == [True, False, False, True]
+
+
+def test_a_calendar_that_is_not_there_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(
+        '[profile]\nname="x"\ncalendar="lse"\nzone="UTC"\ncurrency="GBP"\n[[sessions]]\nweekdays=["mon"]\nopen="09:00"\nclose="10:00"\n'
+    )
+    with pytest.raises(ConfigurationError, match=r"bad\.toml: calendar: 'lse'.*nse, nfo, always"):
         load_profile(str(path))
