@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from alphapanda import cli_record, cli_run, cli_verify
+from alphapanda import cli_record, cli_run, cli_ui, cli_verify
 from alphapanda.adapters.tape import Tape
 from alphapanda.cli_dlq import dlq
 from alphapanda.cli_terminal import Bar, err, out, pairs, print_json
@@ -39,6 +39,7 @@ app.add_typer(dlq, name="dlq")
 app.command("verify", epilog=cli_verify.EXAMPLE)(cli_verify.verify)
 cli_run.mount(app)
 cli_record.mount(app, tape_app)
+cli_ui.mount(app)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 PROOF_FAILED = 3
 
