@@ -20,6 +20,8 @@ from alphapanda.research.runs import Run
 
 MOST_POINTS = 2_000
 """About so many points can be told apart on a screen."""
+ABOVE = 5
+"""So many folders above a run a relative tape is looked for; its digest says whether it is the one."""
 _COLUMNS = ("epoch", "number", "ts_ns", "instrument_token", "last_price")
 _PRICE = r'^\{"type":"MarketTick".*"instrument_token":(?<instrument_token>\d+),"last_price":(?<last_price>[^,]+),'
 
@@ -109,21 +111,32 @@ def _parts(run: Run) -> Iterator[pl.DataFrame]:
 
 
 def _readers(run: Run) -> list[Callable[[], pl.DataFrame]]:
-    readers = _of_segments(run.path) if run.manifest["tape"]["digest"] is None else _of_tape(run.manifest["tape"])
+    readers = _of_segments(run.path) if run.manifest["tape"]["digest"] is None else _of_tape(run)
     if not readers:
         raise NoPricesError("no tick was recorded yet")
     return readers
 
 
-def _of_tape(tape: dict[str, Any]) -> list[Callable[[], pl.DataFrame]]:
-    folder = Path(tape["path"])
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise NoPricesError(f"the tape is not at {folder.absolute()} any more: there are no prices to show") from error
-    if manifest["digest"] != tape["digest"]:
-        raise NoPricesError(f"{folder} is another tape than the run was made of: its prices are not shown")
-    return [_tape_reader(folder / file["path"], tape) for file in manifest["files"] if file["topic"] == TICKS]
+def _of_tape(run: Run) -> list[Callable[[], pl.DataFrame]]:
+    tape = run.manifest["tape"]
+    others = []
+    for folder in _places(run):
+        try:
+            manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError):
+            continue
+        if manifest.get("digest") == tape["digest"]:
+            return [_tape_reader(folder / file["path"], tape) for file in manifest["files"] if file["topic"] == TICKS]
+        others.append(folder)
+    if others:
+        raise NoPricesError(f"{others[0]} is another tape than the run was made of: its prices are not shown")
+    raise NoPricesError(f"the tape {tape['path']} is not at hand any more: there are no prices to show")
+
+
+def _places(run: Run) -> list[Path]:
+    """Where the tape may be: as the manifest has it, from here or, where that is relative, from a folder above the run."""
+    named, folder = Path(run.manifest["tape"]["path"]), run.path.absolute()
+    return [named] if named.is_absolute() else [named, *(above / named for above in list(folder.parents)[:ABOVE])]
 
 
 def _tape_reader(path: Path, tape: dict[str, Any]) -> Callable[[], pl.DataFrame]:

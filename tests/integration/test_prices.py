@@ -98,10 +98,19 @@ def test_prices_are_refused_where_the_tape_is_gone_or_another(run: Run, tape: Ta
     gone.manifest["tape"]["path"] = str(tmp_path / "nowhere")
     make_tape(tmp_path / "other", seed=12, ticks=500, instruments=4)
     other.manifest["tape"]["path"] = str(tmp_path / "other")
-    with pytest.raises(NoPricesError, match="nowhere any more"):
+    with pytest.raises(NoPricesError, match="nowhere is not at hand"):
         price_points(gone, 1257)
     with pytest.raises(NoPricesError, match="another tape"):
         last_prices(other, [1257])
+
+
+def test_a_relative_tape_is_found_from_the_run(tape: Tape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also from another working directory."""
+    shutil.copytree(tape.path, tmp_path / "tapes" / "day")
+    monkeypatch.chdir(tmp_path)
+    made = run_replay(CONTAINER, Tape.open("tapes/day"), specs(), out=Path("data/runs"))
+    monkeypatch.chdir("/")
+    assert price_points(Run.open(tmp_path / made.path), 1257, most=10_000).height > 1_000
 
 
 def test_a_growing_session_has_the_prices_of_its_segments(tape: Tape, tmp_path: Path) -> None:
