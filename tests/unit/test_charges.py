@@ -1,7 +1,7 @@
 """Charges: worked by hand from the stated rates, and held against other people's figures."""
 
 import json
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +14,7 @@ from alphapanda.contracts.errors import ConfigurationError, ReferenceDataError
 from alphapanda.contracts.events import Charges
 from alphapanda.reference.charges import PAISA, ROUNDINGS, NoteRounding, contract_note, load_charges, note
 from alphapanda.reference.rates import half_even
-from tests.data_folder import need
+from tests.data_folder import ROOT, need
 
 E8 = 100_000_000
 ZERODHA = load_charges("zerodha")
@@ -83,6 +83,23 @@ def test_each_line_and_the_total_to_the_paisa_on_both_sides_of_each_change(
     fill = charged(day, segment, product, side * units, value)
     expected = [round(one * E8) for one in by_hand(value, brokerage, stt, exchange, stamp)]
     assert ([getattr(fill, name) for name in LINES], note([fill]).total_paise) == (expected, total_paise)
+
+
+def test_exchange_and_sebi_fees_of_shares_before_2023() -> None:
+    """On 1,000,000: 32.50 and SEBI 5 a crore from 2020-07-01; 34.50 from 2021-01-01; SEBI 10 a crore from 2021-04-01."""
+    days = ("2020-07-01", "2020-12-31", "2021-01-01", "2021-03-31", "2021-04-01", "2023-03-31", "2023-04-01")
+    fills = {product: [charged(day, "NSE", product, -100, "1000000") for day in days] for product in ("CNC", "MIS")}
+    expected = [(32_50, 50), (32_50, 50), (34_50, 50), (34_50, 50), (34_50, 1_00), (34_50, 1_00), (33_50, 1_00)]
+    actual = {name: [(one.exchange_e8 * 100 // E8, one.sebi_e8 * 100 // E8) for one in some] for name, some in fills.items()}
+    assert actual == {"CNC": expected, "MIS": expected}
+
+
+@pytest.mark.parametrize(("segment", "first"), [("NFO-FUT", "2021-04-01"), ("NFO-OPT", "2021-04-01"), ("MCX-FUT", "2023-04-01")])
+def test_a_table_begins_with_its_first_day(segment: str, first: str) -> None:
+    """The day itself is known, and costs what the day after does."""
+    second = (date.fromisoformat(first) + timedelta(days=1)).isoformat()
+    actual = [charged(day, segment, "NRML", -1, "1000") for day in (first, second)]
+    assert actual[0] == actual[1]
 
 
 def test_both_products_of_derivatives_pay_the_same() -> None:
@@ -348,3 +365,14 @@ def test_what_costs_nothing_is_known_to() -> None:
     """`none` is free on every day; a table that refuses some days is not, though its rates be nothing."""
     actual = [load_charges("none").free, load_charges({"bps": 0}).free, ZERODHA.free, load_charges({"per_order": 1}).free]
     assert actual == [True, True, False, False]
+
+
+def test_the_table_in_the_documentation_is_one(tmp_path: Path) -> None:
+    """Its example loads, and does what its comments say."""
+    text = (ROOT / "docs/charges.md").read_text(encoding="utf-8")
+    path = tmp_path / "mine.toml"
+    path.write_text(text.split("```toml\n")[1].split("```")[0])
+    fill = load_charges(str(path)).charge(
+        day=date(2026, 4, 1), segment="NFO-OPT", product="NRML", quantity=-75, notional_e8=1_000 * E8
+    )
+    assert fill == Charges(brokerage_e8=10 * E8, stt_e8=150_000_000)

@@ -64,6 +64,12 @@ def test_lots_and_freeze_quantities_of_2026() -> None:
     assert [freeze_quantity(day, name) for name in names] == [1_800, 600, 1_800, 2_800]
 
 
+def test_lots_and_freeze_quantities_are_known_on_their_first_and_last_days() -> None:
+    days = [(date(2025, 12, 31), date(2026, 12, 31)), (date(2026, 2, 1), date(2026, 12, 31))]
+    actual = [lot_size(day, "NIFTY") for day in days[0]], [freeze_quantity(day, "NIFTY") for day in days[1]]
+    assert actual == ([65, 65], [1_800, 1_800])
+
+
 def test_an_underlying_that_is_not_listed_has_no_freeze_quantity() -> None:
     assert freeze_quantity(date(2026, 2, 2), "RELIANCE") is None
 
