@@ -376,3 +376,14 @@ def test_the_table_in_the_documentation_is_one(tmp_path: Path) -> None:
         day=date(2026, 4, 1), segment="NFO-OPT", product="NRML", quantity=-75, notional_e8=1_000 * E8
     )
     assert fill == Charges(brokerage_e8=10 * E8, stt_e8=150_000_000)
+
+
+def test_a_table_can_round_each_line_of_an_order_to_the_paisa(tmp_path: Path) -> None:
+    """1,234.56: STT 1.23456, exchange 0.0366664, GST 18 % of the rounded 0.04; a line of 0 is none; DP 13.55 and 18 % 15.989."""
+    path = tmp_path / "coarse.toml"
+    lines = 'brokerage = 0\nstt_sell = "0.001"\nexchange = "0.0000297"\ngst = "0.18"\ndp = "13.55"\n'
+    path.write_text(f"decimals = 2\n[[rates]]\n{lines}")
+    schedule, day = load_charges(str(path)), date(2026, 4, 1)
+    fill = schedule.charge(day=day, segment="X", product="CNC", quantity=-1, notional_e8=123_456_000_000)
+    dp_e8 = schedule.dp_e8(day=day, segment="X", product="CNC")
+    assert (fill, dp_e8) == (Charges(stt_e8=123_000_000, exchange_e8=4_000_000, gst_e8=1_000_000), 1_599_000_000)
