@@ -75,7 +75,7 @@ class AppContainer:
         return Rooms(
             [InstrumentLane(token, asked[token], tape.beat_interval_s) for token in sorted(asked)],
             lanes,
-            self._risk(start, instruments, marks),
+            self._risk(start, tape, marks),
             self._engine(start, tape, marks),
             PortfolioManager(
                 instruments, start.books(), settings.pipeline.snapshot_interval_s, marks, actions=start.actions
@@ -83,12 +83,12 @@ class AppContainer:
             marks,
         )  # fmt: skip
 
-    def _risk(self, start: Start, instruments: Mapping[int, Instrument], marks: dict[int, MarketTick]) -> RiskManager:
+    def _risk(self, start: Start, tape: Tape, marks: dict[int, MarketTick]) -> RiskManager:
         settings = self.settings
         limits = with_broker_figures(settings.risk) if settings.risk.broker_rules else settings.risk
         return RiskManager(
-            limits, instruments, start.books(), marks, product=settings.execution.product,
-            protected=settings.execution.market_protection_pct is not None, margin=margin_rule(instruments),
+            limits, tape.instruments, start.books(), marks, product=settings.execution.product,
+            protected=settings.execution.market_protection_pct is not None, margin=margin_rule(tape.instruments, tape.profile),
             actions=start.actions,
         )  # fmt: skip
 
@@ -106,9 +106,9 @@ class AppContainer:
 
 
 def feature_names(specs: Sequence[StrategySpec]) -> tuple[str, ...]:
-    """Every indicator's name that some strategy asks for."""
+    """The names of every indicator's values that some strategy asks for."""
     asked = [request for spec in specs for request in spec.strategy.features()]
-    return tuple(sorted({request.name for request in asked if isinstance(request, Indicator)}))
+    return tuple(sorted({name for request in asked if isinstance(request, Indicator) for name in request.names}))
 
 
 def _universe(spec: StrategySpec, instruments: Mapping[int, Instrument]) -> dict[int, Instrument]:

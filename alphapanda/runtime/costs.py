@@ -2,25 +2,20 @@
 
 from collections.abc import Mapping
 from datetime import date
-from fractions import Fraction
 from functools import lru_cache
-from typing import Any
 
 import msgspec
 
-from alphapanda.contracts.events import Charges
+from alphapanda.contracts.events import Charges, Product
 from alphapanda.contracts.instruments import Instrument
+from alphapanda.core.ledger import to_e8, value_e8
 from alphapanda.reference.charges import NOTHING, ChargeSchedule
 from alphapanda.reference.profiles import MarketProfile
+from alphapanda.reference.rules import margin_rate, order_limits
 from alphapanda.services.risk_manager.books import MarginRule
 from alphapanda.services.risk_manager.models import RiskLimits
 from alphapanda.services.trading_engine.service import ChargeRule
 
-ONE = Fraction(1)
-MARGINS: dict[tuple[str, str], Fraction] = {}
-BROKER_FIGURES: dict[str, Any] = {
-    "orders_per_second": 10, "orders_per_minute": 400, "orders_per_day": 5_000, "max_modifications": 25,
-}  # fmt: skip
 QUARTER_NS = 900_000_000_000
 
 
@@ -50,22 +45,33 @@ def charge_rule(schedule: ChargeSchedule, profile: MarketProfile) -> ChargeRule:
     return charge
 
 
-def margin_rule(instruments: Mapping[int, Instrument]) -> MarginRule:
-    """Margin of a position by the table of its segment and product; a bought option costs its premium."""
+def margin_rule(instruments: Mapping[int, Instrument], profile: MarketProfile) -> MarginRule:
+    """Margin of a position by the dated table of its segment and product (an approximation, not SPAN).
 
-    def margin(token: int, product: str, value_e8: int) -> int:
-        instrument = instruments[token]
-        if value_e8 >= 0 and instrument.option_type is not None:
-            return value_e8
-        rate = MARGINS.get((instrument.segment, product), ONE)
-        return abs(value_e8) * rate.numerator // rate.denominator
+    A written option's is of the value of what it is on, taken at its strike; a delivery sold short is taken whole.
+    """
+
+    def margin(ts_ns: int, token: int, product: str, quantity: int, price_e8: int) -> int:
+        instrument, is_short = instruments[token], quantity < 0
+        worth_e8 = abs(value_e8(price_e8, quantity, instrument.multiplier_e8))
+        if is_short and product == Product.CNC:
+            return worth_e8
+        rate = margin_rate(profile.local_date(ts_ns), instrument.segment, product, is_short=is_short)
+        if is_short and instrument.strike is not None:
+            worth_e8 = abs(value_e8(to_e8(instrument.strike), quantity, instrument.multiplier_e8))
+        return worth_e8 * rate.numerator // rate.denominator
 
     return margin
 
 
 def with_broker_figures(limits: RiskLimits) -> RiskLimits:
-    """The limits, and where they set none the broker's own order rates, modifications and freeze quantities."""
-    unset = {name: value for name, value in BROKER_FIGURES.items() if getattr(limits, name) is None}
+    """The limits, and where they set none the broker's own order rates, modifications and slices."""
+    kite = order_limits(limits.broker_rules_of)
+    figures = {
+        "orders_per_second": kite.per_second, "orders_per_minute": kite.per_minute, "orders_per_day": kite.per_day,
+        "max_modifications": kite.modifications_per_order,
+    }  # fmt: skip
+    unset: dict[str, object] = {name: value for name, value in figures.items() if getattr(limits, name) is None}
     if limits.freeze_quantity == "off":
         unset["freeze_quantity"] = "slice"
     return limits.model_copy(update=unset)

@@ -8,8 +8,13 @@ from alphapanda.services.risk_manager.models import Intent
 
 Multipliers = Mapping[int, int]
 Marks = Mapping[int, MarketTick]
-MarginRule = Callable[[int, str, int], int]
-"""(token, product, signed value in 1e-8) -> margin in 1e-8."""
+MarginRule = Callable[[int, int, str, int, int], int]
+"""(ts_ns, token, product, signed quantity, price in 1e-8) -> margin in 1e-8."""
+
+
+def in_full(ts_ns: int, token: int, product: str, quantity: int, price_e8: int) -> int:
+    """The margin rule without a table: a position is to be covered whole, for a multiplier of one."""
+    return abs(quantity) * price_e8
 
 
 def equity_e8(book: Book, marks: Marks, multipliers_e8: Multipliers) -> int:

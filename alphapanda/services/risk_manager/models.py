@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Literal
 
 import msgspec
@@ -45,13 +46,12 @@ class RiskLimits(StrategyLimits):
     broker_rules: bool = Field(
         False, description="refuse what Kite refuses: order rates, short delivery, price bands, no market protection, late MIS"
     )
+    broker_rules_of: date = Field(date(2026, 4, 1), description="the day whose order limits broker_rules stands for")
     orders_per_second: int | None = Field(None, gt=0, description="orders and changes of all strategies in one second")
     orders_per_minute: int | None = Field(None, gt=0, description="in one minute")
     orders_per_day: int | None = Field(None, gt=0, description="since session open")
     max_modifications: int | None = Field(None, gt=0, description="modifications of one order")
-    freeze_quantity: Literal["off", "refuse", "slice"] = Field(
-        "off", description="orders above the freeze quantity"
-    )
+    freeze_quantity: Literal["off", "refuse", "slice"] = Field("off", description="orders above the freeze quantity")
     max_slices: int = Field(10, gt=0, description="most orders that one signal is sliced into")
     forbid_self_cross: bool = Field(False, description="refuse an order that would trade with another strategy's")
     account: BookLimits = BookLimits()

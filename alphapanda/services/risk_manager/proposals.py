@@ -10,7 +10,6 @@ from alphapanda.services.risk_manager.books import MarginRule
 from alphapanda.services.risk_manager.models import BookLimits, Figures, Intent, Proposal, RiskLimits, RiskState
 from alphapanda.services.risk_manager.rules import CHANGES
 
-__all__ = ["MarginRule", "Proposals"]
 NS = 1_000_000_000
 NO_FIGURES = Figures()
 NO_INTENT = "", None
@@ -19,7 +18,7 @@ NO_INTENT = "", None
 class Proposals:
     """Makes proposals of what a risk room knows; changes nothing. Figures that no limit needs are left at zero."""
 
-    def __init__(self, room: Any, product: Product, protected: bool, margin: MarginRule | None) -> None:
+    def __init__(self, room: Any, product: Product, protected: bool, margin: MarginRule) -> None:
         self._room, self._product, self._protected, self._margin = room, product, protected, margin
         self._multipliers_e8 = {token: one.multiplier_e8 for token, one in room.instruments.items()}
         account = room.limits.account
@@ -134,7 +133,7 @@ class Proposals:
         crossing = books.crossing(strategy_id, token, quantity, limit_e8, state.intents) if limits.forbid_self_cross else 0
         needed_e8 = equity_e8 = 0
         if limits.require_margin:
-            needed_e8, equity_e8 = self._margins(strategy_id, token, quantity, terms)
+            needed_e8, equity_e8 = self._margins(ts_ns, strategy_id, token, quantity, terms)
         return {
             "duplicate_age_s": (ts_ns - last[0]) / NS if same and last is not None else None,
             "second": sum(1 for at_ns in state.sent_ns if at_ns > ts_ns - NS),
@@ -142,7 +141,7 @@ class Proposals:
             "today": state.sent_today, "crossing": crossing, "margin_after_e8": needed_e8, "margin_e8": equity_e8,
         }  # fmt: skip
 
-    def _margins(self, strategy_id: str, token: int, quantity: int, terms: OrderTerms | None) -> tuple[int, int]:
+    def _margins(self, ts_ns: int, strategy_id: str, token: int, quantity: int, terms: OrderTerms | None) -> tuple[int, int]:
         """Margin of all that is held, on its way and asked for; and the equity that is to cover it."""
         state: RiskState = self._room.state
         book = state.books[strategy_id]
@@ -150,12 +149,14 @@ class Proposals:
         books.on_its_way(held, state.intents[strategy_id].values())
         held[token] = held.get(token, 0) + quantity
         needed_e8 = 0
-        for one, worth_e8 in books.values_e8(held, state.marks, self._multipliers_e8).items():
-            instrument = self._room.instruments[one]
+        for one, count in held.items():
+            instrument, mark = self._room.instruments.get(one), state.marks.get(one)
+            if not count or instrument is None or mark is None:
+                continue
             asked = self._product_of(instrument, terms) if one == token else state.products.get(
                 (strategy_id, one), self._product_of(instrument, None)
             )  # fmt: skip
-            needed_e8 += abs(worth_e8) if self._margin is None else self._margin(one, asked, worth_e8)
+            needed_e8 += self._margin(ts_ns, one, asked, count, to_e8(mark.last_price))
         return needed_e8, books.equity_e8(book, state.marks, self._multipliers_e8)
 
 

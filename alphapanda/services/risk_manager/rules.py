@@ -98,9 +98,10 @@ def price_band(p: Proposal, limits: RiskLimits) -> Breach | None:
     for price in _prices(p):
         if price is None:
             continue
-        away_pct = abs(price / p.mark.last_price - 1) * 100
-        if limits.price_band_pct is not None and away_pct > limits.price_band_pct:
-            return Breach(away_pct, limits.price_band_pct, "percent")
+        last_e8 = to_e8(p.mark.last_price)
+        away_e8 = abs(to_e8(price) - last_e8)  # whole numbers, so that a price at the band is within it
+        if limits.price_band_pct is not None and away_e8 * 100 > limits.price_band_pct * last_e8:
+            return Breach(away_e8 * 100 / last_e8, limits.price_band_pct, "percent")
         low, high = p.instrument.lower_band, p.instrument.upper_band
         if limits.broker_rules and low is not None and price < low:
             return Breach(price, low, "price")

@@ -31,9 +31,9 @@ from alphapanda.contracts.instruments import Instrument
 from alphapanda.core.corporate_actions import NO_ACTIONS, CorporateAction, act
 from alphapanda.core.handler import Lane, Outputs
 from alphapanda.core.ledger import Book, to_e8, value_e8
-from alphapanda.services.risk_manager.books import equity_e8
+from alphapanda.services.risk_manager.books import MarginRule, equity_e8, in_full
 from alphapanda.services.risk_manager.models import Change, Intent, Proposal, RiskLimits, RiskState
-from alphapanda.services.risk_manager.proposals import MarginRule, Proposals
+from alphapanda.services.risk_manager.proposals import Proposals
 from alphapanda.services.risk_manager.rules import CANCEL_CHECKS, CHANGES, NOTHING_TO_DO, Breach, Check, asked
 
 MINUTE_NS = 60_000_000_000
@@ -60,7 +60,7 @@ class RiskManager(Lane):
     def __init__(
         self, limits: RiskLimits, instruments: Mapping[int, Instrument], books: Mapping[str, Book],
         marks: dict[int, MarketTick], *, product: Product = Product.CNC, protected: bool = False,
-        margin: MarginRule | None = None, actions: Mapping[str, list[CorporateAction]] = NO_ACTIONS,
+        margin: MarginRule = in_full, actions: Mapping[str, list[CorporateAction]] = NO_ACTIONS,
     ) -> None:  # fmt: skip
         super().__init__(0, RiskState(dict(books), {strategy_id: {} for strategy_id in books}, marks))
         self.limits, self.instruments, self.actions = limits, instruments, actions
