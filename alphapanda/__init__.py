@@ -6,10 +6,26 @@ run = ap.replay("data/tapes/demo", strategies=[MyStrategy(fast=20)])
 run.fills
 """
 
-from alphapanda.services.feature_engine.models import Bars, Ema, Sma, ZScore
+from alphapanda.services.feature_engine.models import (
+    Adx,
+    Atr,
+    Bars,
+    Bollinger,
+    Ema,
+    Macd,
+    Obv,
+    Rsi,
+    Sma,
+    Stochastic,
+    Vwap,
+    ZScore,
+)  # fmt: skip
 from alphapanda.services.strategy_runner.strategy import Strategy
 
-__all__ = ["Bars", "Ema", "Sma", "Strategy", "ZScore", "load", "replay", "runs"]
+__all__ = [
+    "Adx", "Atr", "Bars", "Bollinger", "Ema", "Macd", "Obv", "Rsi", "Sma", "Stochastic", "Strategy", "Vwap", "ZScore", "load",
+    "replay", "runs",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:

@@ -5,7 +5,8 @@ the indicators' windows. Refuses intervals that the beats cannot close.
 
 Bars lie on a grid from the session's open, over [start, end), and are emitted by the first beat or session event at or
 past their end: only these close time bars. A bar with no tick does not exist; the last bar of a session ends with it. A
-feed gap or an epoch drops the bar it falls into, to its end. Indicators on bars go on across sessions and gaps.
+feed gap or an epoch drops the bar it falls into, to its end. Indicators go on across sessions and gaps, but for those that
+are anchored at the session's open.
 """
 
 from collections.abc import Iterable
@@ -25,8 +26,9 @@ from alphapanda.contracts.events import (
     SessionOpen,
 )  # fmt: skip
 from alphapanda.core.handler import Lane, Outputs
+from alphapanda.services.feature_engine.indicators import state_of
 from alphapanda.services.feature_engine.models import FeatureRequest, Indicator
-from alphapanda.services.feature_engine.rules import IndicatorState, OpenBar, state_of
+from alphapanda.services.feature_engine.rules import BarLike, OfCloses, OpenBar, State, TickBar
 
 NS = 1_000_000_000
 
@@ -37,7 +39,8 @@ class Series:
 
     interval_s: int
     emit_bars: bool
-    indicators: dict[str, IndicatorState]
+    indicators: dict[tuple[str, ...], State]  # by the names of their values
+    names: tuple[str, ...] | None = None  # of all values, sorted; None: they come in that order of themselves
     bar: OpenBar | None = None
     broken_until_ns: int = 0  # a gap fell into the bar that ends here
     bars: int = 0
@@ -62,9 +65,11 @@ def series_for(requests: Iterable[FeatureRequest]) -> dict[int, Series]:
     series = {}
     for interval in sorted({request.interval_s for request in asked}):
         mine = [request for request in asked if request.interval_s == interval]
-        indicators = {request.name: request for request in mine if isinstance(request, Indicator)}
+        found = {request.names: request for request in mine if isinstance(request, Indicator)}
         bars = any(not isinstance(request, Indicator) for request in mine)
-        series[interval] = Series(interval, bars, {name: state_of(indicators[name]) for name in sorted(indicators)})
+        names = [name for key in sorted(found) for name in key]
+        states = {key: state_of(found[key]) for key in sorted(found)}
+        series[interval] = Series(interval, bars, states, None if names == sorted(names) else tuple(sorted(names)))
     return series
 
 
@@ -107,11 +112,14 @@ class InstrumentLane(Lane):
 
     def add(self, tick: MarketTick) -> Outputs:
         """Take one tick (also the host's short cut, which has no event yet)."""
-        state = self.state
+        state, traded = self.state, self._traded(tick)
         if state.timed:
-            self._add_to_bars(tick, self._traded(tick))
+            self._add_to_bars(tick, traded)
         on_ticks = state.series.get(0)
-        return self._values(on_ticks, tick.last_price) if on_ticks is not None else ()
+        if on_ticks is None:
+            return ()
+        price = tick.last_price
+        return self._values(on_ticks, TickBar(price, price, price, traded))
 
     def _traded(self, tick: MarketTick) -> int:
         """Volume since the last tick: the rise of the cumulative figure where the tape has it, else the last quantity."""
@@ -155,7 +163,7 @@ class InstrumentLane(Lane):
             series.bars += 1
             if series.emit_bars:
                 outputs.append((self.lane, self._made(series, bar)))
-            outputs.extend(self._values(series, bar.close))
+            outputs.extend(self._values(series, bar))
         ends = [series.bar.end_ts_ns for series in self.state.timed if series.bar is not None]
         self.state.due_ts_ns = min(ends, default=None)
         return outputs
@@ -166,17 +174,30 @@ class InstrumentLane(Lane):
             bar.open, bar.high, bar.low, bar.close, bar.volume, bar.ticks,
         )  # fmt: skip
 
-    def _values(self, series: Series, price: float) -> Outputs:
-        """A FeatureSet of what is warm; nothing while all of it warms up."""
-        values = {name: value for name, one in series.indicators.items() if (value := one.add(price)) is not None}
+    def _values(self, series: Series, bar: BarLike) -> Outputs:
+        """A FeatureSet of what is warm, by name; nothing while all of it warms up."""
+        values: dict[str, float] = {}
+        for names, one in series.indicators.items():
+            if isinstance(one, OfCloses):  # the same as below, at half the cost
+                if (value := one.add(bar.close)) is not None:
+                    values[names[0]] = value
+                continue
+            for name, value in zip(names, one.update(bar), strict=True):
+                if value is not None:
+                    values[name] = value
         if not values:
             return ()
+        if series.names is not None:
+            values = {name: values[name] for name in series.names if name in values}
         series.values_given += 1
         return [(self.lane, FeatureSet(self.lane, series.interval_s, values))]
 
     def on_session_open(self, event: Event) -> Outputs:
-        """A new grid; the day's cumulative volume starts over."""
+        """A new grid; the day's cumulative volume, and what is anchored at the open, start over."""
         opened: SessionOpen = event.data  # type: ignore[assignment]  # by the table
+        for series in self.state.series.values():
+            for one in series.indicators.values():
+                one.session_opened()
         self.state.open_ts_ns, self.state.close_ts_ns = opened.open_ts_ns, opened.close_ts_ns
         self.state.volume = 0
         return ()
@@ -202,7 +223,8 @@ class InstrumentLane(Lane):
     def warm_up(self) -> list[dict[str, object]]:
         """For each interval with indicators: how many bars were seen and how many values came."""
         return [
-            {"instrument_token": self.lane, "interval_s": one.interval_s, "indicators": list(one.indicators),
+            {"instrument_token": self.lane, "interval_s": one.interval_s,
+             "indicators": [name for names in one.indicators for name in names],
              "bars": one.bars, "values": one.values_given}
             for one in self.state.series.values() if one.indicators
         ]  # fmt: skip
