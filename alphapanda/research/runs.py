@@ -4,19 +4,18 @@ Everything is read from the run's folder, and only when asked for. Money columns
 same name without the suffix is the amount as a float, for reading and plotting.
 """
 
-import html
 import json
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import polars as pl
 import polars.selectors as cs
 
 from alphapanda.contracts.errors import AlphaPandaError
-from alphapanda.core.ledger import E8
+from alphapanda.core.ledger import E8, to_e8, value_e8
 from alphapanda.pipeline import (
     CANCELLED,
     FAILED,
@@ -30,13 +29,21 @@ from alphapanda.pipeline import (
     SNAPSHOTS,
     VALIDATED,
 )  # fmt: skip
+from alphapanda.research.order_history import order_history
 from alphapanda.research.performance import Statistic, statistics
 from alphapanda.research.round_trips import round_trips
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from alphapanda.research.at import History, Moment, When
+    from alphapanda.research.comparison import Comparison
+    from alphapanda.research.why import Why
 
 DEFAULT_ROOT = Path("data/runs")
 TABLES = ("fills", "orders", "signals", "rejections", "positions", "snapshots", "equity", "bars", "round_trips")
 """What `Run.sql` can select from."""
-_SHOWN = ("net_pnl", "total_return", "sharpe", "max_drawdown", "fills", "round_trips", "win_rate", "charges")
+SHOWN = ("net_pnl", "total_return", "sharpe", "max_drawdown", "fills", "round_trips", "win_rate", "charges")
 
 
 class Run:
@@ -88,23 +95,20 @@ class Run:
 
     @cached_property
     def orders(self) -> pl.DataFrame:
-        """One row an order with the state it ended in: filled, cancelled, failed, or open at the end of the tape."""
-        ends = [(FILLED, "filled"), (CANCELLED, "cancelled"), (FAILED, "failed")]
-        ended = pl.concat(
-            [
-                self.topic(topic).select("order_id", pl.lit(state).alias("state"), pl.col("ts").alias("end_ts"))
-                for topic, state in ends
-            ]
-        )
-        frame = self._with_symbol(self.topic(PLACED)).join(ended, on="order_id", how="left", maintain_order="left")
-        return frame.with_columns(pl.col("state").fill_null("open"))
+        """One row an order, as it ended or stood at the end of the tape: state, filled_quantity, average_price, and more.
+
+        See `order_history` for the columns that it adds to the order as placed.
+        """
+        topics = (self.topic(name) for name in (PLACED, FILLED, CANCELLED, FAILED))
+        return _amounts(self._with_symbol(order_history(*topics)))
 
     @cached_property
     def signals(self) -> pl.DataFrame:
         """One row a signal with what became of it: `outcome` is validated, or the reason of its rejection."""
         frame = self._events(GENERATED, "TradingSignal")
         refused = self.topic(REJECTED).select(pl.col("signal_id").alias("id"), pl.col("reason").alias("outcome"))
-        passed = self.topic(VALIDATED).select(pl.col("signal_id").alias("id"), pl.lit("validated").alias("outcome"))
+        validated = self.topic(VALIDATED).unique("signal_id")  # a sliced signal has several
+        passed = validated.select(pl.col("signal_id").alias("id"), pl.lit("validated").alias("outcome"))
         return frame.join(pl.concat([refused, passed]), on="id", how="left", maintain_order="left")
 
     @cached_property
@@ -168,10 +172,21 @@ class Run:
         frame = self.topic(FILLED)
         return self._with_symbol(round_trips(frame, {token: round(multiplier * E8) for token, multiplier in rows}))
 
+    @cached_property
+    def start_e8(self) -> int:
+        """Equity of all books at the start in 1e-8: their cash, and what they already held at its cost."""
+        portfolio = self.manifest["settings"]["portfolio"]
+        multipliers = dict(self.instruments.select("symbol", "multiplier").iter_rows())
+        held_e8 = (
+            value_e8(to_e8(one["average_price"]), one["quantity"], round(multipliers[one["symbol"]] * E8))
+            for one in portfolio.get("positions", ())
+        )
+        return to_e8(float(portfolio["start_cash"])) * len(self.manifest["strategies"]) + sum(held_e8)
+
     @property
     def start_equity(self) -> float:
-        """Cash of all books at the start."""
-        return float(self.manifest["settings"]["portfolio"]["start_cash"]) * len(self.manifest["strategies"])
+        """The same in currency."""
+        return self.start_e8 / E8
 
     @cached_property
     def statistics(self) -> dict[str, Statistic]:
@@ -199,6 +214,39 @@ class Run:
         """A DuckDB relation over the frames of the same names (`TABLES`); times are UTC without a zone."""
         return self._connection[0].sql(query)
 
+    @cached_property
+    def history(self) -> "History":
+        """What moved the books, with the tape that prices them; what `at` asks. Raises AlphaPandaError without the tape."""
+        from alphapanda.research.at import History
+
+        return History(self)
+
+    def at(self, when: "When") -> "Moment":
+        """Positions, cash and P&L as a replay stopped there would have them: just before a seq or time, or after an event.
+
+        `when` is a seq (`"1-500"`), a time (text with a zone, or a datetime), or an event's id (`"1-500-4-1-0"`). Needs the
+        tape. Raises AlphaPandaError where it is not at hand.
+        """
+        return self.history.at(self.history.seq(when))
+
+    def why(self, event: "str | pl.DataFrame", *, checks: bool = True) -> "Why":
+        """From a fill, a rejection or any other event (its id, or a frame of one row) back to the tick that it came of."""
+        from alphapanda.research.why import explain
+
+        return explain(self, event if isinstance(event, str) else event["id"].item(), checks=checks)
+
+    def diff(self, other: "Run | str") -> "Comparison":
+        """What another run over the same tape decided otherwise, and what each such decision was worth."""
+        from alphapanda.research.comparison import compare
+
+        return compare(self, other if isinstance(other, Run) else load(other, self.path.parent))
+
+    def plot(self, what: str = "equity", symbol: str | None = None) -> "go.Figure":
+        """A plotly figure: equity, drawdown, pnl, exposure, positions, returns, round_trips, fills (of a symbol) and more."""
+        from alphapanda.research.plot import plot
+
+        return plot(self, what, symbol)
+
     def tearsheet(self, path: Path | str | None = None) -> Path:
         """Write one self-contained HTML file; returns where it is (default: in the run's folder)."""
         from alphapanda.research.tearsheet import write_tearsheet
@@ -206,15 +254,17 @@ class Run:
         return write_tearsheet(self, Path(path) if path is not None else self.path / "tearsheet.html")
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={_short(self.stats[name])}" for name in _SHOWN)
+        shown = ", ".join(f"{name}={short(self.stats[name])}" for name in SHOWN)
         return f"<Run {self.id} digest={self.digest[:12]} {shown}>"
 
     def _repr_html_(self) -> str:
-        cells = "".join(f"<tr><td>{name}</td><td>{_short(self.stats[name])}</td></tr>" for name in _SHOWN)
-        return f"<b>Run {html.escape(self.id)}</b> <code>{self.digest[:12]}</code><table>{cells}</table>"
+        from alphapanda.research.card import card
+
+        return card(self)
 
 
-def _short(value: float | int | None) -> str:
+def short(value: float | int | None) -> str:
+    """A figure in few characters."""
     return "none" if value is None else f"{value:,.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else f"{value:,}"
 
 

@@ -34,7 +34,7 @@ from strategies.pairs import Pairs
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/data/golden"
-TERMINAL = {"filled", "cancelled", "failed", "open"}
+TERMINAL = {"filled", "cancelled", "expired", "rejected", "open"}
 
 
 class Chatty(ap.Strategy):
