@@ -42,7 +42,7 @@ def command(app: Path, port: int, folders: dict[str, Path], *, browser: bool) ->
     options = {
         "server.address": HOST, "server.port": port, "server.headless": str(not browser).lower(),
         "server.showEmailPrompt": "false", "server.fileWatcherType": "none", "browser.gatherUsageStats": "false",
-        "client.toolbarMode": "minimal",
+        "client.toolbarMode": "minimal", "runner.magicEnabled": "false",
     }  # fmt: skip
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     places = [word for name, place in folders.items() for word in (f"--{name}", str(place.absolute()))]

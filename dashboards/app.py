@@ -10,8 +10,7 @@ import streamlit as st
 from dashboards.catalogue import Folders
 from dashboards.views import compare, pnl, run, runs
 
-ICON = Path(__file__).with_name("icon.svg")
-"""A file of ours: an icon by name would be fetched from elsewhere."""
+ICON = Path(__file__).with_name("icon.svg")  # a file of ours: an icon by name would be fetched from elsewhere
 
 
 def main(folders: Folders) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from alphapanda.adapters.segments import write_segment
 from alphapanda.contracts.codec import encode
 from alphapanda.contracts.events import HaltStrategy, KillSwitch
 from alphapanda.research import report
+from alphapanda.research.prices import last_prices
 from alphapanda.research.runs import Run
 from alphapanda.research.tearsheet import shown
 from dashboards import session_view
@@ -269,8 +271,6 @@ def test_a_growing_session_says_how_old_it_is(seconds: int, said: str, growing: 
 def test_positions_at_the_last_prices_add_up_to_the_books(store: Store) -> None:
     """At the end of a session the last tick is the mark."""
     tokens = store.session.instruments["instrument_token"].to_list()
-    from alphapanda.research.prices import last_prices
-
     found = session_view.positions(store.session, last_prices(store.session, tokens))
     total = session_view.totals(store.session)
     assert found["unrealised"].sum() == pytest.approx(total["unrealised"], abs=1e-6)
@@ -297,15 +297,12 @@ def test_ages_are_read_at_a_glance() -> None:
 
 def test_the_whole_app_comes_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """As Streamlit runs it, with its folders from the command line."""
-    from dashboards.catalogue import Folders as Places
-
-    words = [word for name in Places._fields for word in (f"--{name}", str(getattr(store.folders, name)))]
+    words = [word for name in Folders._fields for word in (f"--{name}", str(getattr(store.folders, name)))]
     monkeypatch.setattr("sys.argv", ["app.py", *words])
-    from importlib.util import find_spec
-
     found = find_spec("dashboards.app")
     assert found is not None
     assert found.origin is not None
     page = AppTest.from_file(found.origin, default_timeout=PATIENCE_S).run()
     assert not page.exception
     assert metrics(page)
+    assert next(iter(page.main.children.values())).type == "selectbox"  # nothing before the page itself
