@@ -30,7 +30,8 @@ def payload(cls: type[Payload], **fields: Any) -> Any:
 
 def _value(name: str, hint: Any) -> Any:
     plain = {int: 7, float: 1.5, str: "text", bool: True, dict[str, float]: {"a": 1.5}}
-    hint = next((part for part in typing.get_args(hint) if part in plain), hint) if hint not in plain else hint
+    if hint not in plain and not isinstance(hint, type):
+        hint = next(part for part in typing.get_args(hint) if part in plain or issubclass(part, msgspec.Struct))
     if name == "instrument_token":
         return TOKEN
     if name.endswith("ts_ns"):

@@ -159,7 +159,7 @@ def test_a_handler_that_fills_one_tick_late_is_caught(run: Finished, tape: Tape)
     """Every fill lies elsewhere; risk, strategies and portfolio hear those that were recorded."""
 
     def late(rooms: Rooms) -> None:
-        rooms.engine.latency_ns += 1_000_000_000
+        rooms.engine.rules = rooms.engine.rules.model_copy(update={"latency_ms": rooms.engine.rules.latency_ms + 1_000})
 
     report = verified(run, tape, late)
     assert list(wrong(report)) == ["trading_engine"]

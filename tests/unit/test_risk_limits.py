@@ -1,6 +1,7 @@
 """Limits of accounts, brokers and single strategies; slices, changes, and what risk counts meanwhile."""
 
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -241,3 +242,11 @@ def test_broker_rules_bring_the_brokers_figures_where_none_is_set() -> None:
     before = with_broker_figures(RiskLimits(broker_rules=True, broker_rules_of=date(2025, 1, 1)))
     figures = [(one.orders_per_second, one.orders_per_minute, one.orders_per_day, one.max_modifications) for one in (now, before)]
     assert figures == [(3, 400, 5_000, 25), (10, 200, 3_000, 25)]
+
+
+def test_the_docs_list_every_check_in_its_order() -> None:
+    """docs/conventions.md, the paragraph on risk."""
+    paragraph = Path("docs/conventions.md").read_text(encoding="utf-8").partition("**Risk**")[2].partition("\n\n")[0]
+    places = [paragraph.find(f"`{check.__name__}`") for check in CHECKS]
+    assert -1 not in places
+    assert places == sorted(places)
