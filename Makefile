@@ -27,6 +27,7 @@ test: lint  ## everything that must hold
 
 bench: $(STAMP)  ## the speed figures of docs/figures.md
 	$(BIN)/python -m tests.bench.run
+	$(BIN)/python -m tests.bench.orders
 	$(BIN)/python -m tests.bench.log
 	$(BIN)/python -m tests.bench.latency
 
