@@ -112,8 +112,8 @@ def _execution(path: str, digest: str) -> tuple[list[go.Figure], pl.DataFrame]:
     run = _run(path, digest)
     frame = series.execution(run.fills, run.orders)
     made = [
-        figures.histogram_figure("Placed to filled", frame["latency_ms"].to_list(), "ms", "no fills"),
-        figures.histogram_figure("Slippage of a fill", frame["slippage_bps"].to_list(), "bps", "no fills", signed="cost"),
+        figures.latency_figure(series.market_latencies(frame)),
+        figures.costs_figure(frame),
         figures.slippage_figure(frame, run.manifest["currency"], run.manifest["tape"]["zone"]),
     ]
     if run.manifest["counts"]["rejected"]:

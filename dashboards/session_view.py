@@ -15,6 +15,7 @@ from alphapanda.adapters.segments import Segments
 from alphapanda.contracts.codec import decode
 from alphapanda.contracts.events import HaltStrategy, KillSwitch
 from alphapanda.pipeline import COMMANDS, DOOR
+from alphapanda.research.order_history import WORKING_STATES
 from alphapanda.research.runs import Run
 
 SILENT_S = 20.0
@@ -97,11 +98,10 @@ def positions(run: Run, prices: Mapping[int, float]) -> pl.DataFrame:
 def working(run: Run) -> pl.DataFrame:
     """Orders that may still be filled, newest first."""
     wanted = (
-        "ts", "strategy_id", "symbol", "order_type", "quantity", "limit_price", "trigger_price", "reference_price", "validity",
-        "product", "client_order_id", "exec_mode", "order_id",
+        "ts", "state", "strategy_id", "symbol", "order_type", "quantity", "remaining", "limit_price", "trigger_price",
+        "reference_price", "validity", "product", "client_order_id", "exec_mode", "order_id",
     )  # fmt: skip
-    frame = run.orders.filter(pl.col("state") == "open")
-    return frame.select([name for name in wanted if name in frame.columns]).reverse()
+    return run.orders.filter(pl.col("state").is_in(WORKING_STATES)).select(wanted).reverse()
 
 
 def totals(run: Run) -> dict[str, Any]:

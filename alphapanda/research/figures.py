@@ -174,6 +174,16 @@ def round_trips_figure(trips: pl.DataFrame, currency: str) -> go.Figure:
     )
 
 
+def latency_figure(latencies_ms: Sequence[float]) -> go.Figure:
+    """Distribution of times from an order's placing to its fill (`series.market_latencies`)."""
+    return histogram_figure("Placed to filled, MARKET orders", latencies_ms, "ms", "no MARKET order was filled")
+
+
+def costs_figure(execution: pl.DataFrame) -> go.Figure:
+    """Distribution of fills' slippage (`series.execution`)."""
+    return histogram_figure("Slippage of a fill", execution["slippage_bps"].to_list(), "bps", "no fills", signed="cost")
+
+
 def rolling_sharpe_figure(rolling: pl.DataFrame, window: int, zone: str = "UTC") -> go.Figure:
     """Line of `series.rolling_sharpe`."""
     figure = blank(f"Rolling Sharpe, {window} sessions, annualised", "ratio", zone)

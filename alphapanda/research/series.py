@@ -76,13 +76,14 @@ def execution(fills: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
 
     `latency_ms`: from the order's placing to its fill, in market time; `waited_ms`: the part of it after the order could be
     filled (the rest is the configured latency). `slippage_bps`: slippage over the value at the reference price, in hundredths
-    of a percent; a cost is positive.
+    of a percent; a cost is positive. An order that is no MARKET order waits for its price, too.
     """
-    placed = orders.select("order_id", pl.col("ts").alias("placed_ts"), "active_ts").unique("order_id", keep="first")
+    placed = orders.select("order_id", pl.col("ts").alias("placed_ts"), "active_ts", "order_type")
     joined = fills.join(placed, on="order_id", how="left", maintain_order="left")
     value = pl.col("reference_price") * pl.col("quantity").abs() * pl.col("multiplier")
     return joined.select(
-        "ts", "strategy_id", "symbol", "instrument_token", "side", "quantity", "price", "reference_price", "slippage",
+        "ts", "strategy_id", "symbol", "instrument_token", "order_type", "side", "quantity", "price", "reference_price",
+        "slippage",
         pl.when(value > 0).then(pl.col("slippage") / value * 1e4).alias("slippage_bps"), "charges",
         _ms(pl.col("ts") - pl.col("placed_ts")).alias("latency_ms"), _ms(pl.col("ts") - pl.col("active_ts")).alias("waited_ms"),
         "order_id", "id",
@@ -111,3 +112,9 @@ def quantities(positions: pl.DataFrame) -> pl.DataFrame:
     change = (pl.col("quantity") - pl.col("quantity").shift(1, fill_value=0).over(own)).alias("change")
     summed = positions.with_columns(change).with_columns(pl.col("change").cum_sum().over("instrument_token").alias("quantity"))
     return summed.select("ts", "instrument_token", "symbol", "quantity")
+
+
+def market_latencies(execution: pl.DataFrame) -> list[float]:
+    """`latency_ms` of fills of MARKET orders: others wait for their price, which says nothing about speed."""
+    found: list[float] = execution.filter(pl.col("order_type") == "MARKET")["latency_ms"].to_list()
+    return found

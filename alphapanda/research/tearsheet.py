@@ -170,8 +170,8 @@ def sections(run: Run) -> list[Section]:
             figures.positions_figure(series.quantities(run.positions), end_ts, zone),
         ]),
         Section("Execution", [], [
-            figures.histogram_figure("Placed to filled", execution["latency_ms"].to_list(), "ms", "no fills"),
-            figures.histogram_figure("Slippage of a fill", execution["slippage_bps"].to_list(), "bps", "no fills", signed="cost"),
+            figures.latency_figure(series.market_latencies(execution)),
+            figures.costs_figure(execution),
         ]),
         _fills(run, zone),
     ]  # fmt: skip

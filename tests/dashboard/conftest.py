@@ -24,6 +24,7 @@ from strategies.ema_cross import EmaCross
 from tests.dashboard.chromium import NoBrowserError, chromium
 from tests.data_folder import ROOT
 
+DOCUMENTED = ("dashboard-run", "dashboard-zoomed", "dashboard-pnl", "dashboard-compare", "dashboard-sweep", "tearsheet")
 TICKS = int(os.environ.get("ALPHAPANDA_UI_TICKS", "1000000"))
 SPEC = """tape = "{tape}"
 [[strategies]]
@@ -163,14 +164,14 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def picture() -> Callable[..., None]:
-    """Save what a page looks like: `build/dashboard/NAME.png`, and `docs/dashboard-NAME.png` if ALPHAPANDA_PICTURES=1."""
-    folders = [(ROOT / "build" / "dashboard", "")]
-    if os.environ.get("ALPHAPANDA_PICTURES") == "1":
-        folders.append((ROOT / "docs", "dashboard-"))
+    """Save what a page looks like: to `build/dashboard`, and what the documentation shows to `docs` if ALPHAPANDA_PICTURES=1."""
+    wanted = os.environ.get("ALPHAPANDA_PICTURES") == "1"
 
-    def save(page: Any, name: str, **more: Any) -> None:
-        for folder, prefix in folders:
-            folder.mkdir(parents=True, exist_ok=True)
-            page.screenshot(path=folder / f"{prefix}{name}.png", **more)
+    def save(page: Any, name: str) -> None:
+        page.mouse.move(0, 0)
+        for folder, may in ((ROOT / "build" / "dashboard", True), (ROOT / "docs", wanted and name in DOCUMENTED)):
+            if may:
+                folder.mkdir(parents=True, exist_ok=True)
+                page.screenshot(path=folder / f"{name}.png")
 
     return save

@@ -113,7 +113,7 @@ def test_the_first_screen_is_the_newest_run(served: Served, store: Store, watche
     page = watched.go(f"{served.url}/?run={store.big.id}")
     names = ("net_pnl", "total_return", "sharpe", "max_drawdown", "fills", "win_rate", "charges", "slippage")
     assert metrics(page) == {name.replace("_", " "): shown(store.big.statistics[name]) for name in names}
-    picture(page, "run")
+    picture(page, "dashboard-run")
     table = page.locator("[data-testid=stTable]").first
     rows = [[cell.inner_text() for cell in row.locator("td").all()] for row in table.locator("tbody tr").all()]
     assert [row[2] for row in rows] == ["none" if one.value is None else repr(one.value) for one in store.big.statistics.values()]
@@ -128,7 +128,7 @@ def test_every_tab_can_be_clicked(name: str, served: Served, store: Store, watch
     watched.tab(name)
     assert bool(drawn(page)) == (name != "Config")
     watched.clean()
-    picture(page, name.lower())
+    picture(page, f"dashboard-{name.lower()}")
 
 
 def test_dragging_over_the_price_zooms_on_the_server(served: Served, store: Store, watched: Watched, picture: Picture) -> None:
@@ -160,7 +160,7 @@ def test_dragging_over_the_price_zooms_on_the_server(served: Served, store: Stor
     inside = local_ms.is_between(low, high).sum()
     assert 0 < said_fills(caption.inner_text()) <= inside < before
     drawn(page)
-    picture(page, "zoomed")
+    picture(page, "dashboard-zoomed")
     page.get_by_role("button", name="Whole run").click()
     expect(caption).to_have_text(re.compile(f"^{before:,} fills"), timeout=PATIENCE_MS)
     watched.clean()
@@ -177,7 +177,7 @@ def test_from_the_table_of_runs_to_a_run_and_a_comparison(
     page = watched.go(f"{served.url}/runs")
     expect(page.get_by_role("heading", name="Runs (4)")).to_be_visible()
     grid = page.locator("[data-testid=stDataFrame]")
-    picture(page, "runs")
+    picture(page, "dashboard-runs")
     box = grid.bounding_box()
     assert box is not None
     page.mouse.click(box["x"] + 16, box["y"] + 36 + 17)
@@ -205,7 +205,7 @@ def test_two_runs_beside_each_other(served: Served, store: Store, watched: Watch
     assert rows == {name: [shown(store.other.statistics[name]), shown(one)] for name, one in store.big.statistics.items()}
     drawn(page)
     watched.clean()
-    picture(page, "compare")
+    picture(page, "dashboard-compare")
 
 
 def test_the_page_follows_a_session_while_it_is_traded(
@@ -227,7 +227,7 @@ def test_the_page_follows_a_session_while_it_is_traded(
             seen.add(counted(ticks))
         assert len(seen) >= 3
         expect(page.get_by_text("recording")).to_be_visible()
-        picture(page, "pnl")
+        picture(page, "dashboard-pnl")
         subprocess.run(
             [sys.executable, "-m", "alphapanda", "command", door, "--kill", "--reason", "enough"], check=True, capture_output=True
         )
@@ -279,7 +279,7 @@ def test_an_empty_store_is_no_blank_page(
     """It says what to do."""
     page = watched.go(serve(empty).url)
     expect(page.get_by_role("heading", name="No runs yet")).to_be_visible()
-    picture(page, "empty")
+    picture(page, "dashboard-empty")
     watched.clean()
 
 

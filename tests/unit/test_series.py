@@ -85,9 +85,12 @@ def test_execution_measures_wait_and_cost() -> None:
         "multiplier": [2.0], "slippage": [(100.1 - 100) * 3 * 2], "order_id": ["o"], "id": ["f"], "strategy_id": ["s"],
         "symbol": ["AAA"], "instrument_token": [1], "side": ["buy"], "charges": [0.5],
     })  # fmt: skip
-    orders = pl.DataFrame({"order_id": ["o"], "ts": placed, "active_ts": placed + timedelta(milliseconds=5)})
-    (row,) = series.execution(made, orders).select("latency_ms", "waited_ms", "slippage_bps").rows()
-    assert row == pytest.approx((17.0, 12.0, 10.0))
+    active = placed + timedelta(milliseconds=5)
+    orders = pl.DataFrame({"order_id": ["o"], "ts": placed, "active_ts": active, "order_type": ["MARKET"]})
+    found = series.execution(made, orders)
+    assert found.select("latency_ms", "waited_ms", "slippage_bps").row(0) == pytest.approx((17.0, 12.0, 10.0))
+    assert series.market_latencies(found) == [17.0]
+    assert series.market_latencies(found.with_columns(order_type=pl.lit("LIMIT"))) == []
 
 
 def test_quantities_add_up_over_books() -> None:
