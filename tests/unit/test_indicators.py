@@ -20,6 +20,7 @@ from alphapanda.services.feature_engine.ranges import VwapState
 from alphapanda.services.feature_engine.rules import TickBar
 from alphapanda.services.feature_engine.service import InstrumentLane
 from tests.builders import OPEN_NS, S, root, session_open, tick
+from tests.data_folder import ROOT
 
 Columns = dict[str, np.ndarray[Any, np.dtype[np.float64]]]
 SIMPLE = talib.MA_Type.SMA
@@ -208,6 +209,11 @@ def test_macd_starts_both_means_at_one_price() -> None:
     assert found[3] == pytest.approx((fast - slow, signal, fast - slow - signal))
 
 
+PAGE: dict[Indicator, list[int]] = {
+    ap.Sma(20): [20], ap.Ema(20): [20], ap.Ema(20, start="sma"): [20], ap.ZScore(20): [20], ap.Bollinger(): [20] * 3,
+    ap.Macd(): [34] * 3, ap.Rsi(): [15], ap.Atr(): [15], ap.Adx(): [28, 15, 15], ap.Stochastic(): [18] * 2, ap.Obv(): [1],
+    ap.Vwap(): [1],
+}  # fmt: skip
 ALL: list[Indicator] = [
     ap.Sma(3), ap.Ema(3), ap.Ema(3, start="sma"), ap.ZScore(3), ap.Rsi(3), ap.Macd(2, 4, 3), ap.Bollinger(3), ap.Atr(3),
     ap.Adx(3), ap.Stochastic(3, 2, 2), ap.Obv(), ap.Vwap(),
@@ -217,6 +223,17 @@ ALL: list[Indicator] = [
 def test_no_indicator_is_left_out_here() -> None:
     """What is added to the table is to be restored in the test below."""
     assert {type(one) for one in ALL} == set(INDICATORS)
+
+
+def test_the_page_lists_every_value_and_when_it_comes() -> None:
+    """Names in order of the states' values, and the bar at which each is there, as docs/indicators.md says."""
+    page = (ROOT / "docs/indicators.md").read_text(encoding="utf-8")
+    bars = walk(1, 60, flat=False)
+    for asked, warm in PAGE.items():
+        assert ", ".join(f"`{name}`" for name in asked.names) in page
+        first = [1 + next(i for i, value in enumerate(column) if not math.isnan(value)) for column in ours(asked, bars)]
+        assert (asked.names, first) == (asked.names, warm)
+    assert {type(one) for one in PAGE} == set(INDICATORS)
 
 
 @settings(max_examples=60, deadline=None)
