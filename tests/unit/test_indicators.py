@@ -127,6 +127,16 @@ def test_a_long_still_stretch_leaves_the_index_where_it_was() -> None:
     assert (mine[4], mine[-1]) == (62.5, pytest.approx(62.5))
 
 
+def test_a_directional_index_stays_where_it_is_when_nothing_moves_any_more() -> None:
+    """As in TA-Lib while the smoothed moves are normal floats; once they are 0 the index is still what it was."""
+    prices = [100.0, 104.0, 103.0, 107.0, 105.0, 109.0, *[109.0] * 3000]
+    bars = [TickBar(p, p, p, 1) for p in prices]
+    found = ours(ap.Adx(2), bars)
+    for mine, theirs in zip(found, adx(columns(bars), 2), strict=True):
+        np.testing.assert_allclose(mine[:1000], theirs[:1000], rtol=1e-9, atol=1e-9)
+    assert (found[0][-1] > 10, found[1][-1], found[2][-1]) == (True, 0.0, 0.0)
+
+
 def test_bands_are_ta_libs_for_any_window_where_prices_move() -> None:
     """Where a window is all but flat TA-Lib's difference of squares rounds; ours is the exact one."""
     bars = walk(11)
