@@ -4,6 +4,7 @@ Read, in falling priority, from arguments, environment variables (`ALPHAPANDA_EX
 `alphapanda.toml` in the working directory. No other place reads the environment.
 """
 
+import json
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
@@ -134,18 +135,35 @@ RECORDED = ("pipeline", "portfolio", "risk", "execution", "charges")
 
 
 def load_settings(overrides: dict[str, Any] | None = None) -> Settings:
-    """The settings, with `overrides` (`{"section.key": value}`) on top. Raises ConfigurationError naming the setting."""
-    nested: dict[str, dict[str, Any]] = {}
+    """The settings, with `overrides` (`{"section.key": value}`, also deeper) on top.
+
+    Text that begins a list or an object is read as JSON. Raises ConfigurationError naming the setting.
+    """
+    nested: dict[str, Any] = {}
     for path, value in (overrides or {}).items():
-        section, dot, key = path.partition(".")
-        if not dot:
+        *sections, key = path.split(".")
+        if not sections:
             raise ConfigurationError(f"setting {path!r} is not understood: write section.key, such as execution.latency_ms")
-        nested.setdefault(section, {})[key] = None if value in ("none", "null") and section == "risk" else value
+        place = nested
+        for one in sections:
+            place = place.setdefault(one, {})
+        place[key] = _given(path, value)
     try:
         return Settings(**nested)  # type: ignore[arg-type]  # sections are validated by pydantic
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, one['loc']))}: {one['msg']} (given {one['input']!r})" for one in error.errors()]
         raise ConfigurationError("settings: " + "; ".join(lines)) from error
+
+
+def _given(path: str, value: Any) -> Any:
+    if value in ("none", "null") and path.startswith(("risk.", "execution.")):
+        return None
+    if not isinstance(value, str) or not value.startswith(("[", "{")):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(f"setting {path}: {value!r} is not JSON: {error}") from error
 
 
 def recorded(settings: Settings) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any, Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from alphapanda.contracts.events import MarketTick, OrderTerms
 from alphapanda.contracts.instruments import Instrument
@@ -35,6 +35,14 @@ class StrategyLimits(BookLimits):
     duplicate_window_s: float | None = Field(None, gt=0, description="a signal equal to the last one within this time is refused")
 
 
+class StrategyOverrides(StrategyLimits):
+    """Limits that one strategy has instead of the others': those that are set, also to none."""
+
+    @model_serializer(mode="wrap")
+    def _only_what_is_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if name in self.model_fields_set}
+
+
 class RiskLimits(StrategyLimits):
     """Limits of every book; `strategies` overrides some for one strategy, `account` limits all books together."""
 
@@ -55,7 +63,7 @@ class RiskLimits(StrategyLimits):
     max_slices: int = Field(10, gt=0, description="most orders that one signal is sliced into")
     forbid_self_cross: bool = Field(False, description="refuse an order that would trade with another strategy's")
     account: BookLimits = BookLimits()
-    strategies: dict[str, StrategyLimits] = Field(default_factory=dict, description="limits of single strategies")
+    strategies: dict[str, StrategyOverrides] = Field(default_factory=dict, description="limits of single strategies")
 
     def of_strategy(self, strategy_id: str) -> "RiskLimits":
         """These limits with a strategy's own on top: what it does not set stays."""

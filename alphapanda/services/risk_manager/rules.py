@@ -321,8 +321,12 @@ CANCEL_CHECKS: tuple[Check, ...] = (known_order, orders_per_second, orders_per_m
 """What a cancellation is asked: nothing else stands in the way of getting out."""
 
 
-def asked(limits: RiskLimits, checks: tuple[Check, ...] = CHECKS) -> list[Check]:
-    """The checks that can object under these limits."""
+OF_TERMS = frozenset({order_terms, known_order, price_band, modifications})
+"""Checks that never object to a signal without terms, which is a MARKET order."""
+
+
+def asked(limits: RiskLimits, checks: tuple[Check, ...] = CHECKS, *, plain: bool = False) -> list[Check]:
+    """The checks that can object under these limits; `plain`: to signals without terms."""
 
     def limited(name: str) -> bool:
         section, dot, key = name.partition(".")
@@ -331,4 +335,5 @@ def asked(limits: RiskLimits, checks: tuple[Check, ...] = CHECKS) -> list[Check]
     return [
         one for one in checks
         if (one not in NEEDS or limited(NEEDS[one])) and (one not in SWITCHED or getattr(limits, SWITCHED[one]))
+        and not (plain and one in OF_TERMS) and not (one is freeze_quantity and limits.freeze_quantity == "off")
     ]  # fmt: skip

@@ -66,6 +66,7 @@ class RiskManager(Lane):
         self.limits, self.instruments, self.actions = limits, instruments, actions
         self._of = {strategy_id: limits.of_strategy(strategy_id) for strategy_id in books}
         self._checks = {strategy_id: asked(mine) for strategy_id, mine in self._of.items()}
+        self._plain_checks = {strategy_id: asked(mine, plain=True) for strategy_id, mine in self._of.items()}
         self._cancel_checks = asked(limits, CANCEL_CHECKS)
         self._multipliers_e8 = {token: one.multiplier_e8 for token, one in instruments.items()}
         self._counts_rates = any((limits.orders_per_second, limits.orders_per_minute, limits.orders_per_day))
@@ -99,9 +100,8 @@ class RiskManager(Lane):
         return self._place(event, signal, proposal)
 
     def _objection(self, signal: TradingSignal, proposal: Proposal) -> tuple[str, Breach | None]:
-        strategy_id = signal.strategy_id
-        limits = self._of[strategy_id]
-        for check in self._cancel_checks if signal.kind is SignalKind.CANCEL else self._checks[strategy_id]:
+        limits = self._of[signal.strategy_id]
+        for check in self._asked(signal):
             breach = check(proposal, limits)
             if breach is not None:
                 return check.__name__, breach
@@ -113,8 +113,12 @@ class RiskManager(Lane):
         signal: Any = event.data
         limits = self._of[signal.strategy_id]
         proposal = self._proposals.of(event.ts_ns, signal, limits)
-        checks = self._cancel_checks if signal.kind is SignalKind.CANCEL else self._checks[signal.strategy_id]
-        return [(check, check(proposal, limits)) for check in checks]
+        return [(check, check(proposal, limits)) for check in self._asked(signal)]
+
+    def _asked(self, signal: TradingSignal) -> list[Check]:
+        if signal.kind in CHANGES:
+            return self._cancel_checks if signal.kind is SignalKind.CANCEL else self._checks[signal.strategy_id]
+        return (self._plain_checks if signal.terms is None else self._checks)[signal.strategy_id]
 
     def _place(self, event: Event, signal: TradingSignal, proposal: Proposal) -> Outputs:
         state, token, strategy_id, terms = self.state, signal.instrument_token, signal.strategy_id, signal.terms
