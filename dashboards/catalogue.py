@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -71,12 +72,21 @@ def runs(folders: Folders) -> tuple[list[Entry], list[str]]:
     damaged: list[str] = []
     for path in [*folders.runs.glob("run_id=*"), *folders.sessions.glob("*/run_id=*")]:
         try:
-            found.append(_entry(path, Run.open(path).manifest))
+            found.append(_read(path, (path / "manifest.json").stat().st_mtime_ns))
+        except OSError as error:
+            damaged.append(f"{path} is not a run: its manifest.json cannot be read ({error.strerror})")
         except AlphaPandaError as error:
             damaged.append(str(error))
         except (KeyError, TypeError, AttributeError) as error:
             damaged.append(f"{path} has a manifest that this version does not read ({type(error).__name__}: {error})")
     return sorted(found, key=lambda one: (one.created, one.run_id), reverse=True), sorted(damaged)
+
+
+@lru_cache(maxsize=10_000)
+def _read(path: Path, changed_ns: int) -> Entry:
+    """A manifest is read once, unless it changed."""
+    del changed_ns  # of the key
+    return _entry(path, Run.open(path).manifest)
 
 
 def _entry(path: Path, manifest: dict[str, Any]) -> Entry:

@@ -12,6 +12,8 @@ from dashboards import cached, parts, session_view
 from dashboards.catalogue import Folders, SessionEntry, session_entry, sessions
 
 EVERY_S = 2.0
+MANY_SEGMENTS = 5_000
+"""Of a session with more, each look takes about a second: there are fewer."""
 ENDED_S = 120.0
 MOST_ROWS = 200
 
@@ -34,7 +36,8 @@ def page(folders: Folders) -> None:
     entry = _choose(entries)
     # What is being recorded is looked at again and again; one that was compacted a while ago has ended.
     following = not entry.runs or time.time() - entry.stored_s < ENDED_S
-    st.fragment(_now, run_every=EVERY_S if following else None)(entry)
+    every_s = EVERY_S if entry.segments < MANY_SEGMENTS else EVERY_S * 5
+    st.fragment(_now, run_every=every_s if following else None)(entry)
     parts.complaints(damaged)
 
 

@@ -19,7 +19,7 @@ from alphapanda.research.prices import last_prices
 from alphapanda.research.runs import Run
 from alphapanda.research.tearsheet import shown
 from dashboards import session_view
-from dashboards.catalogue import Folders, to_ns
+from dashboards.catalogue import Folders, runs, to_ns
 from tests.builders import root
 from tests.dashboard.conftest import Store
 
@@ -112,8 +112,8 @@ def test_statistics_agree_with_the_command_line_to_the_last_digit(store: Store) 
 def test_all_runs_can_be_chosen_newest_first(store: Store) -> None:
     """Sessions too."""
     page = opened("run", store.folders)
-    runs = sorted((store.big, store.session, store.days, store.other), key=lambda one: one.manifest["created"], reverse=True)
-    assert [one.rpartition(" · ")[2] for one in page.selectbox[0].options] == [one.digest[:8] for one in runs]
+    all_runs = sorted((store.big, store.session, store.days, store.other), key=lambda one: one.manifest["created"], reverse=True)
+    assert [one.rpartition(" · ")[2] for one in page.selectbox[0].options] == [one.digest[:8] for one in all_runs]
     page = page.selectbox[0].select(store.days.id).run()
     assert (page.query_params["run"], metrics(page)["fills"]) == (store.days.id, f"{store.days.fills.height:,}")
 
@@ -187,6 +187,19 @@ def test_runs_are_filtered_by_their_names(store: Store) -> None:
     one = page.text_input[0].set_value(store.days.digest[:10]).run()
     assert list(one.dataframe[0].value["run"]) == [store.days.id]
     assert "No run has 'nonsense'" in texts(page.text_input[0].set_value("nonsense").run())
+
+
+def test_a_manifest_that_changes_is_read_again(empty: Folders, store: Store) -> None:
+    """And a folder without one is told."""
+    only(empty, store.days)
+    path = empty.runs / store.days.path.name / "manifest.json"
+    before, _ = runs(empty)
+    path.write_text(path.read_text().replace('"replay"', '"session", "session": {"name": "monday"}'))
+    os.utime(path, (1, 1))
+    (empty.runs / "run_id=bare").mkdir()
+    after, damaged = runs(empty)
+    assert ([one.tape for one in before], [one.tape for one in after]) == (["days"], ["monday"])
+    assert "run_id=bare is not a run" in damaged[0]
 
 
 def test_a_run_whose_files_are_gone_keeps_its_row(empty: Folders, store: Store) -> None:
