@@ -166,3 +166,18 @@ def _difference(a: tuple[str, str], b: tuple[str, str]) -> Difference | None:
 def difference(a: Entry, b: Entry) -> Difference | None:
     """The first event in which two runs differ."""
     return _difference((a.path, a.digest), (b.path, b.digest))
+
+
+@st.cache_data(max_entries=16, show_spinner="Drawing …")
+def _curves(a: tuple[str, str], b: tuple[str, str], names: tuple[str, str]) -> list[go.Figure]:
+    runs = _run(*a), _run(*b)
+    zone, currency = runs[0].manifest["tape"]["zone"], runs[0].manifest["currency"]
+    curves = {name: (run.equity, run.start_equity) for name, run in zip(names, runs, strict=True)}
+    gains = [run.equity.select("ts", (pl.col("equity") - run.start_equity).alias("gain")) for run in runs]
+    return [figures.compare_figure(curves, zone), figures.gap_figure(series.gap(*gains), currency, zone)]
+
+
+def curves(a: Entry, b: Entry) -> list[go.Figure]:
+    """Both runs' equity, and the one less the other."""
+    names = tuple(f"{letter} {one.strategies} {one.digest[:8]}" for letter, one in (("A", a), ("B", b)))
+    return _curves((a.path, a.digest), (b.path, b.digest), names)  # type: ignore[arg-type]

@@ -76,6 +76,15 @@ def compare_figure(curves: Mapping[str, tuple[pl.DataFrame, float]], zone: str =
     return figure
 
 
+def gap_figure(gap: pl.DataFrame, currency: str, zone: str = "UTC") -> go.Figure:
+    """How much more one run gained than another (`series.gap`)."""
+    figure = blank("B - A, net profit", currency, zone)
+    if gap.height == 0:
+        return _said(figure, "no snapshot")
+    figure.add_trace(_line(thinned(gap, "gap"), "gap", "B - A", LINE, zone, fill="tozeroy"))
+    return figure
+
+
 def drawdown_figure(equity: pl.DataFrame, zone: str = "UTC", start: float | None = None) -> go.Figure:
     """Fall from the running peak, in percent; `start` is the first peak."""
     figure = blank("Drawdown", "%", zone)

@@ -118,3 +118,14 @@ def market_latencies(execution: pl.DataFrame) -> list[float]:
     """`latency_ms` of fills of MARKET orders: others wait for their price, which says nothing about speed."""
     found: list[float] = execution.filter(pl.col("order_type") == "MARKET")["latency_ms"].to_list()
     return found
+
+
+def gap(a: pl.DataFrame, b: pl.DataFrame) -> pl.DataFrame:
+    """How much more `b` had gained than `a`, at every time at which either has a snapshot: ts, gap (in currency).
+
+    `a` and `b`: ts, gain, in time order; before its first snapshot a run has gained nothing.
+    """
+    times = pl.concat([a.select("ts"), b.select("ts")]).unique().sort("ts")
+    last = [one.select("ts", "gain").unique("ts", keep="last", maintain_order=True).set_sorted("ts") for one in (a, b)]
+    joined = times.join_asof(last[0], on="ts").join_asof(last[1], on="ts", suffix="_b")
+    return joined.select("ts", (pl.col("gain_b").fill_null(0.0) - pl.col("gain").fill_null(0.0)).alias("gap"))

@@ -5,7 +5,6 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from alphapanda.research import figures
 from alphapanda.research.diff import Difference
 from alphapanda.research.runs import Run
 from alphapanda.research.tearsheet import shown
@@ -40,9 +39,8 @@ def _compare(a: Entry, b: Entry) -> None:
         st.info("A and B are the same run.")
     elif a.digest == b.digest:
         st.success("The same bytes: every topic of both runs has the same digest.", icon=":material/check_circle:")
-    curves = {f"A {a.strategies} {a.digest[:8]}": run_a, f"B {b.strategies} {b.digest[:8]}": run_b}
     zone = run_a.manifest["tape"]["zone"]
-    parts.chart(figures.compare_figure({name: (run.equity, run.start_equity) for name, run in curves.items()}, zone), "curves")
+    parts.charts(cached.curves(a, b), "curves")
     st.subheader("Statistics")
     st.table(statistics_of_both(run_a, run_b), hide_index=True, alt="Statistics of both runs")
     st.subheader("Made with")

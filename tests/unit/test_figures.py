@@ -88,7 +88,7 @@ def test_figures_without_data_say_why() -> None:
         figures.pnl_figure(none, "INR"), figures.monthly_figure(pl.DataFrame(schema={"year": pl.Int32})),
         figures.turnover_figure(pl.DataFrame()), figures.histogram_figure("t", [None], "u"),
         figures.rolling_sharpe_figure(pl.DataFrame({"sharpe": [None]}), 20), figures.positions_figure(pl.DataFrame()),
-        figures.slippage_figure(pl.DataFrame(), "INR"),
+        figures.slippage_figure(pl.DataFrame(), "INR"), figures.gap_figure(pl.DataFrame(), "INR"),
     ]  # fmt: skip
     assert [len(one.layout.annotations) for one in empty] == [1] * len(empty)
 
@@ -99,5 +99,6 @@ def test_long_curves_are_thinned() -> None:
     made = [
         figures.equity_figure(long, "INR"), figures.drawdown_figure(long), figures.exposure_figure(long, "INR"),
         figures.pnl_figure(long, "INR"), figures.compare_figure({"a": (long, 1.0)}),
+        figures.gap_figure(long.select("ts", pl.col("equity").alias("gap")), "INR"),
     ]  # fmt: skip
     assert max(len(trace.x) for figure in made for trace in figure.data) <= figures.MOST_POINTS

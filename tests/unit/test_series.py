@@ -103,6 +103,13 @@ def test_quantities_add_up_over_books() -> None:
     assert series.quantities(made)["quantity"].to_list() == [5, 3, -2, 4]
 
 
+def test_the_gap_between_two_runs_is_known_at_every_snapshot_of_either() -> None:
+    """The last known gain of each; nothing before its first."""
+    a = pl.DataFrame({"ts": [1, 3, 3], "gain": [5.0, 6.0, 7.0]})
+    b = pl.DataFrame({"ts": [2, 4], "gain": [1.0, 20.0]})
+    assert series.gap(a, b).rows() == [(1, -5.0), (2, -4.0), (3, -6.0), (4, 13.0)]
+
+
 @given(st.lists(st.floats(-1e6, 1e6), max_size=300))
 def test_every_value_is_in_one_bin(values: list[float]) -> None:
     """At most 60 of them."""
