@@ -11,7 +11,7 @@ import streamlit as st
 
 from alphapanda.research.runs import Run
 from alphapanda.research.tearsheet import explain
-from dashboards import cached, parts
+from dashboards import cached, parts, session_view
 from dashboards.catalogue import Entry, Folders, runs, to_ns
 
 MOST_ROWS = 5_000
@@ -59,6 +59,9 @@ def overview(entry: Entry, run: Run) -> None:
         parts.chart(figure, f"wide-{number}")
     st.caption(note)
     parts.charts(narrow, "narrow")
+    if len(run.manifest["strategies"]) > 1:
+        st.subheader("By strategy, at the end")
+        parts.rows(session_view.books(run), run.manifest["tape"]["zone"], "No snapshot.", "books")
     st.subheader("Statistics")
     parts.statistics_table(run.statistics)
 

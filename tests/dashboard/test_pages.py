@@ -118,6 +118,14 @@ def test_all_runs_can_be_chosen_newest_first(store: Store) -> None:
     assert (page.query_params["run"], metrics(page)["fills"]) == (store.days.id, f"{store.days.fills.height:,}")
 
 
+def test_a_run_of_several_strategies_says_what_each_gained(store: Store) -> None:
+    """Their equities add up to the run's."""
+    page = opened("run", store.folders, run=store.session.id)
+    books = page.dataframe[0].value
+    assert list(books["strategy_id"]) == ["ema_cross_1", "greedy", "mean_reversion"]
+    assert books["equity"].sum() == pytest.approx(store.session.equity["equity"][-1])
+
+
 def test_an_address_of_a_run_that_is_gone_says_so(store: Store) -> None:
     """And shows another."""
     page = opened("run", store.folders, run="never")
