@@ -54,6 +54,8 @@ class OpeningRangeBreakout(ap.Strategy):
     def _wait(self, bar: Bar) -> Signals:
         token = bar.instrument_token
         self.left.discard(token)
+        if self.held.get(token):  # of the day before, when nobody traded it any more: it is closed today, and that is all
+            return
         self.waiting[token] = {ABOVE, BELOW}
         tick, group = self.instruments[token].tick_size, f"range-{token}"
         high, low = round(bar.high + tick, 8), round(bar.low - tick, 8)

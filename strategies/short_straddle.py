@@ -52,10 +52,12 @@ class ShortStraddle(ap.Strategy):
         """Look at the time; silent at nearly all ticks."""
         if tick.ts_ns >= self.day_ends_ns:
             self._begin_day(tick.ts_ns)
-        if not self.entered:
-            self.premiums[tick.instrument_token] = tick.last_price
-            return self._sell() if self.enter_at_ns <= tick.ts_ns < self.leave_at_ns else None
-        return self._leave() if self.open and tick.ts_ns >= self.leave_at_ns else None
+        if tick.ts_ns >= self.leave_at_ns:
+            return self._leave() if self.open else None
+        if self.entered:
+            return None
+        self.premiums[tick.instrument_token] = tick.last_price
+        return self._sell() if tick.ts_ns >= self.enter_at_ns else None
 
     def _begin_day(self, ts_ns: int) -> None:
         offset_ns = self.utc_offset_minutes * MINUTE_NS
@@ -68,7 +70,6 @@ class ShortStraddle(ap.Strategy):
         self.chain = {} if expiry is None else self.chains[expiry]
         self.entered = not self.chain
         self.premiums.clear()
-        self.open.clear()  # what was open was squared off
 
     def _sell(self) -> Signals | None:
         known = self.premiums

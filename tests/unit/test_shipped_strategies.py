@@ -124,6 +124,15 @@ def test_an_exit_that_was_not_filled_in_time_is_left_to_the_brokers_square_off(t
     assert fills(run) == [("AAA", 10, 105.2), ("AAA", -10, 112.0)]
 
 
+def test_what_nobody_traded_any_more_is_closed_the_next_day(tmp_path: Path) -> None:
+    """No tick after 10:01: neither exit nor square-off filled. The next day has a breakout, and is not traded."""
+    second: list[Row] = [
+        ("3+09:15:10", 1, 200.0), ("3+09:40:00", 1, 202.0), ("3+15:09:30", 1, 204.0), ("3+15:12:00", 1, 203.0)
+    ]  # fmt: skip
+    run = breakout(tmp_path, [*RANGE, ("10:01:00", 1, 105.2), *second])
+    assert fills(run) == [("AAA", 10, 105.2), ("AAA", -10, 203.0)]
+
+
 def test_an_exit_is_sent_once(tmp_path: Path) -> None:
     """Its fill, a tenth of a second before the next minute bar, is heard later than that bar."""
     rows = [*RANGE, ("10:01:00", 1, 105.2), ("15:09:30", 1, 110.0), ("15:10:59.9", 1, 111.0), ("15:12:30", 1, 112.0)]
@@ -241,15 +250,28 @@ def test_an_expiry_that_has_passed_is_not_sold(tmp_path: Path) -> None:
 
 
 def test_each_day_has_its_own_straddle_at_its_own_money(tmp_path: Path) -> None:
-    """On the second day 22200 is the nearer strike; the first day's premiums are forgotten."""
+    """On the second day 22200 alone has premiums, 40 apart; the first day's, 30 apart, are forgotten."""
     second: list[Row] = [
-        ("3+09:16:00", 13, 120.0), ("3+09:16:01", 14, 125.0), ("3+09:20:00", 13, 121.0), ("3+09:20:01", 13, 122.0),
+        ("3+09:16:00", 13, 120.0), ("3+09:16:01", 14, 160.0), ("3+09:20:00", 13, 121.0), ("3+09:20:01", 13, 122.0),
         ("3+09:20:02", 14, 124.0), ("3+09:20:03", 11, 170.0),
     ]  # fmt: skip
     run = straddle(tmp_path, [*ENTRY, ("15:10:00", 11, 150.0), ("15:10:01", 11, 149.0), ("15:10:02", 12, 129.0), *second])
     assert fills(run)[2:] == [
         (C100.symbol, 50, 149.0), (P100.symbol, 50, 129.0), (C101.symbol, -50, 122.0), (P101.symbol, -50, 124.0),
     ]  # fmt: skip
+
+
+def test_nothing_is_sold_after_the_time_to_leave(tmp_path: Path) -> None:
+    """A day whose first ticks come at 15:10."""
+    rows = [(f"15:1{when[4:]}", token, price) for when, token, price in MORNING]
+    assert straddle(tmp_path, [*rows, ("15:20:00", 11, 1.0)]).signals.height == 0
+
+
+def test_what_nobody_could_buy_back_is_bought_back_the_next_day(tmp_path: Path) -> None:
+    """Without a tick after 15:10 neither the exit nor the square-off filled; a leg is a leg until its fill is heard."""
+    second: list[Row] = [("3+15:10:00", 31, 500.0), ("3+15:10:01", 11, 150.0), ("3+15:10:02", 12, 140.0)]
+    run = straddle(tmp_path, [*ENTRY, ("10:00:00", 11, 159.0), *second])
+    assert fills(run)[2:] == [(C100.symbol, 50, 150.0), (P100.symbol, 50, 140.0)]
 
 
 def test_a_straddle_without_options_says_what_there_is(tmp_path: Path) -> None:
