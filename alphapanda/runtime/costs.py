@@ -66,7 +66,7 @@ def margin_rule(instruments: Mapping[int, Instrument], profile: MarketProfile) -
 
 def with_broker_figures(limits: RiskLimits) -> RiskLimits:
     """The limits, and where they set none the broker's own order rates, modifications and slices."""
-    kite = order_limits(limits.broker_rules_of)
+    kite = order_limits(date.fromisoformat(limits.broker_rules_of))
     figures = {
         "orders_per_second": kite.per_second, "orders_per_minute": kite.per_minute, "orders_per_day": kite.per_day,
         "max_modifications": kite.modifications_per_order,

@@ -118,6 +118,20 @@ def test_changes_take_as_long_as_orders() -> None:
     assert (late.fills, early.story[-1]) == ([(5, 98.0)], "5 cancelled 5 asked [a]")
 
 
+def test_a_change_that_comes_too_late_is_said_to() -> None:
+    """The order fills at 2.5 s, the cancellation would have reached it at 3 s."""
+    desk = Desk({"latency_ms": 2000}).play("0: 100 | 0: buy 5 limit=99 id=a | 1: cancel a | 2.5: 98")
+    assert desk.story[1:] == ["2.5 filled 5 at 98.0 left 0 [a]", "2.5 failed order_ended [a]"]
+
+
+def test_an_order_joins_the_exits_of_a_bracket_by_the_entrys_id() -> None:
+    """A market exit in the group ends stop and target."""
+    desk = Desk().play("0: 100 | 0: buy 5 stop_loss=95 take_profit=110 id=e | 1: 100 | 2: sell 5 oco_group=1-4-3-1-0 | 3: 101")
+    assert desk.story[5:] == [
+        "3 filled -5 at 101.0 left 0", "3 cancelled -5 oco [stop]", "3 cancelled -5 oco [target]",
+    ]  # fmt: skip
+
+
 def test_measured_latency_is_drawn_by_the_orders_place_alone() -> None:
     """The same orders draw the same; not all draw alike."""
 

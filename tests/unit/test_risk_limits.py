@@ -1,6 +1,5 @@
 """Limits of accounts, brokers and single strategies; slices, changes, and what risk counts meanwhile."""
 
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -239,7 +238,7 @@ def test_partial_fills_and_cancellations_leave_nothing_on_its_way() -> None:
 def test_broker_rules_bring_the_brokers_figures_where_none_is_set() -> None:
     """Kite's of 2026 and of before; a limit of one's own stays."""
     now = with_broker_figures(RiskLimits(broker_rules=True, orders_per_second=3))
-    before = with_broker_figures(RiskLimits(broker_rules=True, broker_rules_of=date(2025, 1, 1)))
+    before = with_broker_figures(RiskLimits(broker_rules=True, broker_rules_of="2025-01-01"))
     figures = [(one.orders_per_second, one.orders_per_minute, one.orders_per_day, one.max_modifications) for one in (now, before)]
     assert figures == [(3, 400, 5_000, 25), (10, 200, 3_000, 25)]
 

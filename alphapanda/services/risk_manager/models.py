@@ -2,7 +2,6 @@
 
 from collections import deque
 from dataclasses import dataclass, field
-from datetime import date
 from typing import Any, Literal
 
 import msgspec
@@ -54,7 +53,9 @@ class RiskLimits(StrategyLimits):
     broker_rules: bool = Field(
         False, description="refuse what Kite refuses: order rates, short delivery, price bands, no market protection, late MIS"
     )
-    broker_rules_of: date = Field(date(2026, 4, 1), description="the day whose order limits broker_rules stands for")
+    broker_rules_of: str = Field(
+        "2026-04-01", pattern=r"^\d{4}-\d\d-\d\d$", description="the day whose order limits broker_rules stands for"
+    )
     orders_per_second: int | None = Field(None, gt=0, description="orders and changes of all strategies in one second")
     orders_per_minute: int | None = Field(None, gt=0, description="in one minute")
     orders_per_day: int | None = Field(None, gt=0, description="since session open")

@@ -41,7 +41,6 @@ def filled(order: WorkingOrder, quantity: int, price: float, notional_e8: int, c
     order.state = after(order.state, Happening.PART_FILLED if remaining else Happening.FILLED)
     order.filled += quantity
     order.filled_e8 += notional_e8
-    order.changes = order.changes if remaining else []
     placed = order.placed
     return OrderFill(
         placed.exec_mode, placed.strategy_id, placed.instrument_token, placed.signal_id, placed.order_id, quantity, price,

@@ -88,14 +88,15 @@ class TradingEngine(Lane):
         lane, state = event.pos[3], self.state
         if instrument is None:
             return [(lane, placed), (lane, o.refused(placed, "unknown_instrument"))]
-        if terms.client_order_id and self._named(lane, token, terms.client_order_id) is not None:
+        namesakes = self._named(lane, token, terms.client_order_id)
+        if any(one.placed.signal_id != signal.signal_id for one in namesakes):  # slices of one signal share their name
             return [(lane, placed), (lane, o.refused(placed, "client_order_id_in_use"))]
         order = o.accepted(lane, placed, signal.terms, terms.oco_group)
         state.working.setdefault(token, []).append(order)
         said: Said = [(lane, placed)]
         if self.rules.fill_model == "immediate" and state.session_open and fillable(state.marks[token], self.rules):
             self._attempt(order, state.marks[token], event, Offer(None, None), said)
-            self._clear(token)
+            self._clear(token, said)
         return said
 
     def _active_ns(self, event: Event) -> int:
@@ -115,15 +116,18 @@ class TradingEngine(Lane):
         lane, active_ns = event.pos[3], event.ts_ns + latency_ns(self.rules, event.pos)
         change = PendingChange(active_ns, wanted.signal_id, event.id, wanted)
         name = wanted.terms.client_order_id if wanted.terms is not None else ""
-        order = self._named(lane, wanted.instrument_token, name)
-        if order is None:
+        orders = self._named(lane, wanted.instrument_token, name)
+        if not orders:
             return [(lane, o.not_changed(change, "no_such_order"))]
-        if active_ns > event.ts_ns:
-            order.changes.append(change)
-            return ()
+        if len(orders) > 1 and wanted.quantity:
+            return [(lane, o.not_changed(change, "order_is_sliced"))]
         said: Said = []
-        self._make(order, change, said)
-        self._clear(wanted.instrument_token)
+        for order in orders:
+            if active_ns > event.ts_ns:
+                order.changes.append(change)
+            else:
+                self._make(order, change, said)
+        self._clear(wanted.instrument_token, said)
         return said
 
     def _make(self, order: WorkingOrder, change: PendingChange, said: Said) -> None:
@@ -135,9 +139,10 @@ class TradingEngine(Lane):
         else:
             said.append((order.lane, o.modified(order, wanted, change.signal_id)))
 
-    def _named(self, lane: int, token: int, name: str) -> WorkingOrder | None:
-        found = (one for one in self.state.working.get(token, ()) if one.lane == lane and one.placed.client_order_id == name)
-        return next(found, None) if name else None
+    def _named(self, lane: int, token: int, name: str) -> list[WorkingOrder]:
+        if not name:
+            return []
+        return [one for one in self.state.working.get(token, ()) if one.lane == lane and one.placed.client_order_id == name]
 
     # ---- ticks
 
@@ -161,7 +166,7 @@ class TradingEngine(Lane):
                 self._make(order, order.changes.pop(0), said)
             if order.placed.active_ts_ns <= ts_ns and order.state not in TERMINAL:
                 self._attempt(order, tick, event, offer, said)
-        self._clear(token)
+        self._clear(token, said)
         return said
 
     def _attempt(self, order: WorkingOrder, tick: MarketTick, event: Event, offer: Offer, said: Said) -> None:
@@ -243,11 +248,16 @@ class TradingEngine(Lane):
                     said.append((one.lane, o.resized(one, one.filled + (left if one.quantity > 0 else -left))))
         for token in list(self.state.working):
             if token != order.placed.instrument_token:
-                self._clear(token)
+                self._clear(token, said)
 
-    def _clear(self, token: int) -> None:
+    def _clear(self, token: int, said: Said) -> None:
         """Let go of the orders of this instrument that have ended; in place, because the host looks at this table."""
-        left = [order for order in self.state.working[token] if order.state not in TERMINAL]
+        left = []
+        for order in self.state.working[token]:
+            if order.state not in TERMINAL:
+                left.append(order)
+                continue
+            said += [(order.lane, o.not_changed(change, "order_ended")) for change in order.changes]
         if left:
             self.state.working[token] = left
         else:
@@ -320,7 +330,7 @@ class TradingEngine(Lane):
         said: Said = []
         for token, orders in list(self.state.working.items()):
             said += [(order.lane, o.cancelled(order, reason)) for order in orders if which(order)]
-            self._clear(token)
+            self._clear(token, said)
         return said
 
 
