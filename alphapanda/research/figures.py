@@ -255,3 +255,15 @@ def rejections_figure(rejected: Mapping[str, int]) -> go.Figure:
     figure = blank("Rejections", "signals")
     figure.add_trace(go.Bar(x=list(rejected), y=list(rejected.values()), marker={"color": LOSS}, name="signals"))
     return figure
+
+
+def parts_figure(names: Sequence[str], values: Sequence[float], currency: str, total: str = "B - A") -> go.Figure:
+    """What a difference is made of, part by part, and the sum."""
+    figure = blank(f"{total}, part by part", currency)
+    figure.add_trace(go.Waterfall(
+        x=[*names, total], y=[*values, sum(values)], measure=["relative"] * len(names) + ["total"],
+        text=[f"{one:+,.2f}" for one in (*values, sum(values))], connector={"line": {"color": GREY, "width": 1}},
+        increasing={"marker": {"color": GAIN}}, decreasing={"marker": {"color": LOSS}}, totals={"marker": {"color": LINE}},
+    ))  # fmt: skip
+    figure.update_layout(hovermode="closest", xaxis={"type": "category"})
+    return figure

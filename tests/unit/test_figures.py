@@ -102,3 +102,9 @@ def test_long_curves_are_thinned() -> None:
         figures.gap_figure(long.select("ts", pl.col("equity").alias("gap")), "INR"),
     ]  # fmt: skip
     assert max(len(trace.x) for figure in made for trace in figure.data) <= figures.MOST_POINTS
+
+
+def test_parts_end_in_their_sum() -> None:
+    """Each part beside the one before."""
+    trace = figures.parts_figure(["signal", "charges"], [5.0, -2.0], "INR").data[0]
+    assert (list(trace.x), list(trace.y), trace.measure[-1]) == (["signal", "charges", "B - A"], [5.0, -2.0, 3.0], "total")
