@@ -24,13 +24,13 @@ from alphapanda.services.strategy_runner.strategy import Strategy
 
 __all__ = [
     "Adx", "Atr", "Bars", "Bollinger", "Ema", "Macd", "Obv", "Rsi", "Sma", "Stochastic", "Strategy", "Vwap", "ZScore", "load",
-    "replay", "runs",
+    "lookahead", "replay", "runs", "sql",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
-    """`load`, `replay` and `runs` bring DuckDB and plotly with them, so they are imported when first used."""
-    if name in ("load", "replay", "runs"):
+    """What works on tapes and runs brings DuckDB and plotly with them, so it is imported when first used."""
+    if name in ("load", "lookahead", "replay", "runs", "sql"):
         from alphapanda import workbench
 
         return getattr(workbench, name)

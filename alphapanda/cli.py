@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from alphapanda import cli_record, cli_run, cli_ui, cli_verify
+from alphapanda import cli_record, cli_results, cli_run, cli_ui, cli_verify
 from alphapanda.adapters.tape import Tape
 from alphapanda.cli_dlq import dlq
 from alphapanda.cli_terminal import Bar, err, out, pairs, print_json
@@ -16,7 +16,6 @@ from alphapanda.cli_topics import topics
 from alphapanda.contracts.errors import AlphaPandaError, ConfigurationError
 from alphapanda.pipeline import TICKS
 from alphapanda.research import report
-from alphapanda.research.diff import diff as compare
 from alphapanda.research.runs import Run, load
 from alphapanda.research.runs import runs as all_runs
 from alphapanda.runtime import doctor as checks
@@ -40,6 +39,7 @@ app.command("verify", epilog=cli_verify.EXAMPLE)(cli_verify.verify)
 cli_run.mount(app)
 cli_record.mount(app, tape_app)
 cli_ui.mount(app)
+cli_results.mount(app)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 PROOF_FAILED = 3
 
@@ -69,12 +69,23 @@ def replay(
     ] = None,
     prefix: Annotated[str, typer.Option(help="With --from-topic: what stands before the topics' names.")] = "",
     log: Annotated[str, typer.Option(help="With --from-topic: kafka, or embedded for a log in a folder.")] = "kafka",
+    signals_from: Annotated[
+        str | None, typer.Option(help="A run: play back its signals in place of strategies, with its settings but for --set.")
+    ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="section.key=value, such as execution.latency_ms=5.")] = None,
     out_dir: Annotated[Path | None, typer.Option("--out", help="Folder of runs.")] = None,
     repeat: Annotated[int, typer.Option(min=1, help="Replay so often, and fail unless all digests are equal.")] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Replay a tape through the whole pipeline."""
+    if signals_from is not None:
+        if spec or strategy or from_topic:
+            raise ConfigurationError(
+                "--signals-from takes the place of strategies: beside it give --tape, --start, --end, --set or --out alone"
+            )
+        overrides = pairs(set_ or [], "--set")
+        _show([_replay_signals(signals_from, tape, start, end, overrides, out_dir, as_json) for _ in range(repeat)], as_json)
+        return
     given = {"tape": tape, "start": start, "end": end, "out": out_dir}
     if strategy:
         given["strategies"] = [{"class": one, "params": pairs(param or [], "--param")} for one in strategy]  # type: ignore[assignment]
@@ -107,6 +118,20 @@ def _replay(
         stack.callback(opened.close)
         topic = open_topic(opened, tape, prefix)
         return replay_topic(container, topic, specs, start=spec.start, end=spec.end, out=spec.out, progress=progress)
+
+
+def _replay_signals(
+    source: str, tape: Path | None, start: str | None, end: str | None, overrides: dict[str, str], out_dir: Path | None,
+    quiet: bool,
+) -> Finished:  # fmt: skip
+    from alphapanda.workbench import replay_signals
+
+    with contextlib.ExitStack() as stack:
+        progress = None if quiet else stack.enter_context(Bar("replay"))
+        run = replay_signals(
+            load(source, _settings().storage.runs), tape, start=start, end=end, settings=overrides, out=out_dir, progress=progress
+        )
+    return Finished(run.id, run.path, run.manifest)
 
 
 def _show(finished: list[Finished], as_json: bool) -> None:
@@ -157,19 +182,6 @@ def tearsheet(
     """Write a run's tearsheet and say where it is."""
     path = load(run, _settings().storage.runs).tearsheet(to)
     print_json({"tearsheet": str(path)}) if as_json else out.print(str(path), soft_wrap=True)
-
-
-@app.command(epilog="Example: alphapanda diff RUN_A RUN_B")
-def diff(a: str, b: str, as_json: AsJson = False) -> None:
-    """Show the first event in which two runs differ, with its causes; exit status 1 where they do."""
-    root = _settings().storage.runs
-    found = compare(load(a, root), load(b, root))
-    if as_json:
-        print_json({"equal": found is None, "difference": found.as_dict() if found else None})
-    else:
-        report.show_difference(found, out)
-    if found is not None:
-        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: alphapanda topology --mermaid")

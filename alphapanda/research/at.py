@@ -6,7 +6,7 @@ just before it, as the end of a replay does; an event's id means after everythin
 """
 
 import html
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -142,6 +142,15 @@ class History:
         schema = {"exec_mode": pl.String, "strategy_id": pl.String, **dict.fromkeys(_AMOUNTS, pl.Int64)}
         return Moment(seq, _floats(pl.DataFrame(positions, schema=_POSITION)), _floats(pl.DataFrame(rows, schema=schema)))
 
+    def held_at_start(self) -> set[int]:
+        """Instruments that some book holds before the first event."""
+        return {token for book in self._start.books().values() for token in book.held}
+
+    def start_worth_e8(self, prices: Mapping[int, float]) -> int:
+        """The books at the start, with what they held valued at these prices."""
+        books = self._start.books().values()
+        return sum(book.cash_e8 + sum(self._worth_e8(book, token, prices) for token in book.held) for book in books)
+
     def booked(self, seq: Seq) -> dict[BookKey, Book]:
         """The books before `seq`."""
         books = {(ExecMode.PAPER.value, name): book for name, book in self._start.books().items()}
@@ -192,7 +201,7 @@ class History:
         )  # fmt: skip
         return dict(zip(_AMOUNTS, amounts, strict=True))
 
-    def _worth_e8(self, book: Book, token: int, prices: dict[int, float]) -> int:
+    def _worth_e8(self, book: Book, token: int, prices: Mapping[int, float]) -> int:
         position = book.positions[token]
         if token not in prices:  # held from the start, and no price yet: at its cost
             return position.cost_e8

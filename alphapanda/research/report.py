@@ -7,9 +7,12 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
+from alphapanda.core.ledger import E8
+from alphapanda.research.comparison import Comparison
 from alphapanda.research.diff import Difference
 from alphapanda.research.runs import Run
 from alphapanda.research.tearsheet import explain, shown
+from alphapanda.research.why import show as show_why
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -22,7 +25,7 @@ def as_dict(run: Run) -> dict[str, Any]:
         "digest": run.digest,
         **{name: counts[name] for name in ("ticks", "bars", "signals", "validated", "rejected", "orders", "fills")},
         **{name: manifest[name] for name in ("seconds", "ticks_per_s", "peak_rss_mb", "warm_up", "open_orders")},
-        "stats": run.stats,
+        "signals_from": manifest.get("signals_from"), "stats": run.stats,
     }  # fmt: skip
 
 
@@ -38,6 +41,8 @@ def sparkline(values: Sequence[float], width: int = 60) -> str:
 def show(run: Run, console: Console) -> None:
     """Statistics, why there were few fills, and where the run is."""
     counts = run.manifest["counts"]
+    if source := run.manifest.get("signals_from"):
+        console.print(f"signals played back from run {source['run_id']}", highlight=False)
     grid = Table(title=f"run {run.id}", title_justify="left")
     grid.add_column("statistic")
     grid.add_column("value", justify="right")
@@ -75,6 +80,44 @@ def show_difference(found: Difference | None, console: Console) -> None:
             f"  {name}: {(found.a or {}).get(name, 'missing')} | {(found.b or {}).get(name, 'missing')}", highlight=False
         )
     console.print(f"caused by {' <- '.join(found.causes)}", highlight=False)
+
+
+def show_comparison(found: Comparison, console: Console, most: int = 20) -> None:
+    """The first difference, what the runs were made with, changed decisions, and what they were worth."""
+    if found.made_with:
+        table(console, "made with", pl.DataFrame([(name, str(a), str(b)) for name, a, b in found.made_with],
+                                                 schema=["", "A", "B"], orient="row"))  # fmt: skip
+    show_difference(found.first, console)
+    decision = found.decision
+    if decision is not None:
+        console.print(f"\nfirst decision that differs: {decision.id}, in {decision.changed}", highlight=False)
+        for name, said, way in (("A", decision.a, decision.why_a), ("B", decision.b, decision.why_b)):
+            console.print(f"  {name}: {said or 'not there'}", highlight=False, markup=False)
+            if way is not None:
+                show_why(way, console)
+    if found.changed.height:
+        shown_columns = ("id", "strategy_id", "symbol", "changed", "quantity_a", "quantity_b", "difference")
+        table(console, f"changed decisions: {min(most, found.changed.height):,} of {found.changed.height:,}",
+              found.changed.head(most).select(shown_columns))  # fmt: skip
+    if found.attribution is not None and not found.equal:
+        _show_attribution(found, console)
+    for note in found.notes:
+        console.print(f"[yellow]{note}[/yellow]", highlight=False, soft_wrap=True)
+
+
+def _show_attribution(found: Comparison, console: Console) -> None:
+    one = found.attribution
+    assert one is not None  # noqa: S101  # asked before
+    grid = Table("what changed", "decisions", f"B less A, {found.a.manifest['currency']}", title="what it was worth",
+                 title_justify="left")  # fmt: skip
+    for row in found.by_change().iter_rows(named=True):
+        grid.add_row(row["changed"], f"{row['decisions']:,}", f"{row['difference_e8'] / E8:+,.8f}")
+    others = {"another end": one.end_e8, "another start": one.start_e8, "rest: rounding, corporate actions": one.rest_e8}
+    for name, value_e8 in others.items():
+        if value_e8:
+            grid.add_row(name, "", f"{value_e8 / E8:+,.8f}")
+    grid.add_row("equity", "", f"{one.total_e8 / E8:+,.8f}", style="bold")
+    console.print(grid)
 
 
 def show_tape(found: dict[str, Any], console: Console) -> None:

@@ -23,6 +23,7 @@ from alphapanda.core.stretches import Ticks
 from alphapanda.runtime.container import AppContainer, StrategySpec, feature_names
 from alphapanda.runtime.replay import Replay, Rooms
 from alphapanda.runtime.settings import recorded
+from alphapanda.runtime.signals_from import RecordedSignals
 from alphapanda.runtime.strategies import code_digest, source_of
 
 Progress = Callable[[int, int], None]
@@ -55,16 +56,21 @@ def place(tape: Tape, where: str | Seq | None) -> Seq | None:
 def run_replay(
     container: AppContainer, tape: Tape, specs: Sequence[StrategySpec], *, start: str | Seq | None = None,
     end: str | Seq | None = None, out: Path | None = None, progress: Progress | None = None, verify: bool = True,
+    signals: RecordedSignals | None = None,
 ) -> Finished:  # fmt: skip
-    """Replay [start, end) of a tape through the whole pipeline; returns the run, which is whole on disk."""
+    """Replay [start, end) of a tape through the whole pipeline; returns the run, which is whole on disk.
+
+    With `signals`, these are played back in place of the strategies (`specs` are then its stand-ins).
+    """
     began, wall = time.perf_counter(), datetime.now(UTC)
     if verify:
         tape.verify()
     low, high = place(tape, start), place(tape, end)
-    parameters = [described(spec) for spec in specs]
+    parameters = [described(spec) for spec in specs] if signals is None else signals.strategies
+    host = Replay if signals is None else signals.host
     rooms = container.rooms(tape, specs)
     with RunFolder(out or container.runs_root, feature_names(specs)) as folder:
-        replay = Replay(rooms, container.settings.pipeline.feedback_delay_ms, folder.write)
+        replay = host(rooms, container.settings.pipeline.feedback_delay_ms, folder.write)
         if low is not None and low > tape.seqs[0]:
             _start_cold(replay, tape, low)
         gc.freeze()  # what is there by now stays: collecting need not look at it again and again
@@ -86,7 +92,8 @@ def run_replay(
                      "start": list(low or tape.seqs[0]), "end": list(high or tape.seqs[1]),
                      "beat_interval_s": tape.beat_interval_s, "columns": tape.columns},
             "currency": tape.profile.currency, "cold_start": low is not None and low > tape.seqs[0],
-            "strategies": parameters, "settings": recorded(container.settings),
+            "strategies": parameters, "signals_from": None if signals is None else signals.source,
+            "settings": recorded(container.settings),
             "charges_version": container.charges(tape.profile.charges).version, "seed": None,
             "digests": digests, "digest": digest, "counts": counted(folder.counts, folder.refused, ticks),
             "warm_up": _warm_up(rooms), "open_orders": sum(map(len, rooms.engine.state.working.values())),
