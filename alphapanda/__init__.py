@@ -24,7 +24,7 @@ from alphapanda.services.strategy_runner.strategy import Strategy
 
 __all__ = [
     "Adx", "Atr", "Bars", "Bollinger", "Ema", "Macd", "Obv", "Rsi", "Sma", "Stochastic", "Strategy", "Vwap", "ZScore", "load",
-    "lookahead", "replay", "runs", "sql",
+    "lookahead", "replay", "runs", "sensitivity", "sql", "sweep", "walkforward",
 ]  # fmt: skip
 
 
@@ -34,4 +34,8 @@ def __getattr__(name: str) -> object:
         from alphapanda import workbench
 
         return getattr(workbench, name)
+    if name in ("sensitivity", "sweep", "walkforward"):
+        from alphapanda.research.search import api
+
+        return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

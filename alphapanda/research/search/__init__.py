@@ -1,0 +1,1 @@
+"""Searching over parameters, tapes and settings: sweeps, walk-forward, sensitivity to assumptions."""
