@@ -1,121 +1,42 @@
-"""Statistics of a run: each figure one function, with its formula and convention.
+"""Statistics of a run in one table: one function, `statistics`, serves the command line, notebooks, tearsheets and dashboards.
 
-Returns are simple, from equity at session closes; rates are annualised with 252 sessions and a risk-free rate of zero;
-deviations are of the sample (ddof 1). A figure that cannot be had is None, never NaN or infinity. One function,
-`statistics`, serves the command line, notebooks and tearsheets.
+Each figure is a function of its own in `ratios` (of returns), `relative` (to a benchmark), `trades` or `activity`, with its
+formula and source. Returns are simple, from equity at session closes; rates are annualised with 252 sessions and a risk-free
+rate of zero; deviations are of the sample (ddof 1). A figure that cannot be had is None, never NaN or infinity.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-SESSIONS_A_YEAR = 252
-FEWEST_SESSIONS = 20
-Floats = NDArray[np.float64]
+from alphapanda.research import activity, relative
+from alphapanda.research import ratios as r
+from alphapanda.research.ratios import (
+    cagr,
+    calmar,
+    drawdowns,
+    longest_drawdown,
+    longest_drawdown_s,
+    max_drawdown,
+    returns,
+    sharpe,
+    sortino,
+)  # fmt: skip
+from alphapanda.research.statistic import FEWEST_SESSIONS, SESSIONS_A_YEAR, Floats, Statistic, grouped, ratio
+from alphapanda.research.trades import profit_factor, trade_statistics, win_rate
 
-
-class Statistic(NamedTuple):
-    """A figure with what it means."""
-
-    name: str
-    value: float | int | None
-    unit: str
-    formula: str
-
-
-def returns(equity: ArrayLike) -> Floats:
-    """Simple returns of a series of equities: e[i] / e[i - 1] - 1. Shape (n,) gives (n - 1,)."""
-    values = np.asarray(equity, np.float64)
-    return values[1:] / values[:-1] - 1
-
-
-def sharpe(daily: ArrayLike) -> float | None:
-    """Mean over standard deviation (ddof 1), times sqrt(252). None under 20 returns or without deviation.
-
-    Source: Sharpe, The Sharpe Ratio, Journal of Portfolio Management 1994, with a rate of zero.
-    """
-    values = np.asarray(daily, np.float64)
-    if len(values) < FEWEST_SESSIONS:
-        return None
-    deviation = float(np.std(values, ddof=1))
-    return float(np.mean(values)) / deviation * math.sqrt(SESSIONS_A_YEAR) if deviation > 0 else None
-
-
-def sortino(daily: ArrayLike) -> float | None:
-    """Mean over downside deviation, times sqrt(252); downside deviation = sqrt(sum(min(r, 0)^2) / (n - 1)).
-
-    Source: Sortino and Price 1994, target zero; ddof 1 as for Sharpe. None under 20 returns or without a loss.
-    """
-    values = np.asarray(daily, np.float64)
-    if len(values) < FEWEST_SESSIONS:
-        return None
-    downside = math.sqrt(float(np.sum(np.minimum(values, 0) ** 2)) / (len(values) - 1))
-    return float(np.mean(values)) / downside * math.sqrt(SESSIONS_A_YEAR) if downside > 0 else None
-
-
-def drawdowns(equity: ArrayLike) -> Floats:
-    """Fall from the running peak as a fraction, zero or negative: e / max(e so far) - 1. Shape as `equity`."""
-    values = np.asarray(equity, np.float64)
-    return values / np.maximum.accumulate(values) - 1
-
-
-def max_drawdown(equity: ArrayLike) -> float:
-    """The deepest fall from a running peak, as a fraction, zero or negative."""
-    values = drawdowns(equity)
-    return float(values.min()) if len(values) else 0.0
-
-
-def longest_drawdown(equity: ArrayLike) -> int:
-    """The longest run of observations below an earlier peak."""
-    longest = current = 0
-    for fall in drawdowns(equity):
-        current = current + 1 if fall < 0 else 0
-        longest = max(longest, current)
-    return longest
-
-
-def longest_drawdown_s(ts_ns: ArrayLike, equity: ArrayLike) -> float:
-    """The longest time in seconds from a peak to the moment equity is back at it, or to the end."""
-    times, falls = np.asarray(ts_ns, np.int64), drawdowns(equity)
-    longest, peak_ns = 0, int(times[0]) if len(times) else 0
-    for at_ns, fall in zip(times.tolist(), falls.tolist(), strict=True):
-        longest = max(longest, at_ns - peak_ns)
-        if fall == 0:
-            peak_ns = at_ns
-    return longest / 1e9 if len(falls) and falls.min() < 0 else 0.0
-
-
-def cagr(start: float, end: float, sessions: int) -> float | None:
-    """Compound annual growth: (end / start)^(252 / sessions) - 1. None without sessions, or where equity is not positive."""
-    if sessions < 1 or start <= 0 or end <= 0:
-        return None
-    exponent = SESSIONS_A_YEAR / sessions * math.log(end / start)
-    return math.expm1(exponent) if exponent < 700 else None
-
-
-def calmar(start: float, daily_equity: ArrayLike) -> float | None:
-    """CAGR over the absolute maximum drawdown of session-close equity. None under 20 sessions or without a drawdown."""
-    values = np.asarray(daily_equity, np.float64)
-    if len(values) < FEWEST_SESSIONS:
-        return None
-    growth, fall = cagr(start, float(values[-1]), len(values)), max_drawdown([start, *values])
-    return growth / -fall if growth is not None and fall < 0 else None
-
-
-def profit_factor(profits: ArrayLike) -> float | None:
-    """Sum of gains over the absolute sum of losses. None without a loss."""
-    values = np.asarray(profits, np.float64)
-    losses = -float(values[values < 0].sum())
-    return float(values[values > 0].sum()) / losses if losses > 0 else None
-
-
-def win_rate(profits: ArrayLike) -> float | None:
-    """Share of profits above zero. None without any."""
-    values = np.asarray(profits, np.float64)
-    return float(np.mean(values > 0)) if len(values) else None
+__all__ = [
+    "FEWEST_SESSIONS", "HEADLINES", "SESSIONS_A_YEAR", "Statistic", "cagr", "calmar", "drawdowns", "longest_drawdown",
+    "longest_drawdown_s", "max_drawdown", "position_pnl", "position_value", "profit_factor", "returns", "sharpe", "slippage",
+    "sortino", "statistics", "win_rate",
+]  # fmt: skip
+HEADLINES = (
+    "net_pnl", "total_return", "cagr", "volatility", "sharpe", "sortino", "max_drawdown", "exposure_time", "turnover", "fills",
+    "round_trips", "win_rate", "profit_factor", "expectancy", "charges", "slippage",
+)  # fmt: skip
+"""What a short table shows."""
 
 
 def slippage(fills: pl.DataFrame) -> float:
@@ -135,37 +56,157 @@ def position_pnl(buy_value: float, sell_value: float, quantity: int, last: float
     return position_value(buy_value, sell_value) + quantity * last * multiplier
 
 
-def statistics(equity: pl.DataFrame, fills: pl.DataFrame, trips: pl.DataFrame, start: float) -> dict[str, Statistic]:
-    """Every figure of a run, by name.
+class _Run(NamedTuple):
+    """What figures are made of."""
 
-    `equity`: ts, equity, realised, unrealised, charges, reason, in time order; `fills`: price, reference_price, quantity,
-    multiplier; `trips`: net; `start`: equity at the start. Session closes are the rows with reason `end`.
+    equity: pl.DataFrame
+    fills: pl.DataFrame
+    start: float
+    curve: Floats  # start, and equity at every snapshot
+    closes: Floats  # start, and equity at every session close
+    daily: Floats  # returns from close to close
+
+
+def statistics(
+    equity: pl.DataFrame, fills: pl.DataFrame, trips: pl.DataFrame, start: float, benchmark: ArrayLike | None = None
+) -> dict[str, Statistic]:  # fmt: skip
+    """Every figure of a run, by name, in groups.
+
+    `equity`: ts, equity, realised, unrealised, charges, reason, and gross_exposure for exposures, in time order; `fills`:
+    price, reference_price, quantity, multiplier; `trips`: net, and where it has them the columns of `round_trips`; `start`:
+    equity at the start. Session closes are the rows with reason `end`. `benchmark`: what it was worth at the start and at each
+    session close, shape (closes + 1,), in any unit; without it, figures against it are None. Raises AlphaPandaError for
+    another shape.
     """
     curve = np.concatenate(([start], equity["equity"].to_numpy())) if equity.height else np.array([start])
-    daily = equity.filter(pl.col("reason") == "end").unique("ts", keep="last", maintain_order=True)["equity"].to_numpy()
-    with_start = np.concatenate(([start], daily))
-    change, profits = returns(with_start), trips["net"].to_numpy()
-    last = equity.row(-1, named=True) if equity.height else {"realised": 0.0, "unrealised": 0.0, "charges": 0.0}
-    end, deepest = float(curve[-1]), float(np.min(curve - np.maximum.accumulate(curve)))
-    below_s = longest_drawdown_s(equity["ts"].cast(pl.Int64), equity["equity"])
+    ends = equity.filter(pl.col("reason") == "end").unique("ts", keep="last", maintain_order=True)["equity"].to_numpy()
+    closes = np.concatenate(([start], ends))
+    run = _Run(equity, fills, start, curve, closes, returns(closes))
     found = [
-        Statistic("net_pnl", end - start, "currency", "end equity - start equity"),
-        Statistic("total_return", end / start - 1 if start else None, "fraction", "end equity / start equity - 1"),
-        Statistic("realised", last["realised"], "currency", "profit of closed quantity at average cost, before charges"),
-        Statistic("unrealised", last["unrealised"], "currency", "open quantity at the last tick - its cost"),
-        Statistic("charges", last["charges"], "currency", "brokerage, taxes and fees"),
-        Statistic("slippage", slippage(fills), "currency", "sum of (fill - reference) * signed quantity; a cost is positive"),
-        Statistic("sessions", len(daily), "count", "session closes in the run"),
-        Statistic("sharpe", sharpe(change), "ratio", "mean / std (ddof 1) of session returns * sqrt(252); none under 20"),
-        Statistic("sortino", sortino(change), "ratio", "mean / downside deviation (target 0, ddof 1) * sqrt(252); none under 20"),
-        Statistic("calmar", calmar(start, daily), "ratio", "CAGR / |max drawdown| at session closes; none under 20 sessions"),
-        Statistic("max_drawdown", max_drawdown(curve), "fraction", "least of equity / running peak - 1, over all snapshots"),
-        Statistic("max_drawdown_amount", deepest, "currency", "deepest fall below the running peak"),
-        Statistic("longest_drawdown_s", below_s, "s", "from a peak until it is reached again, or the end"),
-        Statistic("longest_drawdown_sessions", longest_drawdown(with_start), "sessions", "closes in a row below an earlier one"),
-        Statistic("fills", fills.height, "count", "executed fills"),
-        Statistic("round_trips", len(profits), "count", "from flat to flat; a reversal ends one and begins the next"),
-        Statistic("win_rate", win_rate(profits), "fraction", "round trips with a net profit / round trips"),
-        Statistic("profit_factor", profit_factor(profits), "ratio", "net gains / |net losses|; none without a loss"),
-    ]  # fmt: skip
+        *_result(run),
+        *_returns(run),
+        *_risk(run),
+        *_drawdown(run),
+        *_activity(run),
+        *_trips(trips),
+        *_benchmark(run, benchmark),
+    ]
     return {one.name: one for one in found}
+
+
+def _result(run: _Run) -> list[Statistic]:
+    last = run.equity.row(-1, named=True) if run.equity.height else {"realised": 0.0, "unrealised": 0.0, "charges": 0.0}
+    end, start = float(run.curve[-1]), run.start
+    return grouped(
+        "result",
+        ("net_pnl", end - start, "currency", "end equity - start equity"),
+        ("total_return", end / start - 1 if start > 0 else None, "fraction", "end equity / start equity - 1"),
+        ("realised", last["realised"], "currency", "profit of closed quantity at average cost, before charges"),
+        ("unrealised", last["unrealised"], "currency", "open quantity at the last tick - its cost"),
+        ("charges", last["charges"], "currency", "brokerage, taxes and fees"),
+        ("slippage", slippage(run.fills), "currency", "sum of (fill - reference) * signed quantity; a cost is positive"),
+    )  # fmt: skip
+
+
+def _returns(run: _Run) -> list[Statistic]:
+    daily = run.daily
+    known = daily[np.isfinite(daily)]
+    best, worst, mean = (float(known.max()), float(known.min()), float(known.mean())) if len(known) else (None, None, None)
+    return grouped(
+        "return",
+        ("sessions", len(run.closes) - 1, "count", "session closes in the run"),
+        ("cagr", r.annual_return(daily), "fraction", "product(1 + r)^(252 / sessions) - 1 of session returns; none under 20"),
+        ("volatility", r.volatility(daily), "fraction", "std (ddof 1) of session returns * sqrt(252); none under 20"),
+        ("best_session", best, "fraction", "highest session return"),
+        ("worst_session", worst, "fraction", "lowest session return"),
+        ("average_session", mean, "fraction", "mean session return"),
+        ("winning_sessions", win_rate(known), "fraction", "sessions with a return above zero / sessions"),
+        ("skewness", r.skewness(daily), "ratio", "third central moment / std^3 (ddof 0); none under 20"),
+        ("kurtosis", r.kurtosis(daily), "ratio", "fourth central moment / std^4 (ddof 0) - 3; none under 20"),
+    )  # fmt: skip
+
+
+def _risk(run: _Run) -> list[Statistic]:
+    daily = run.daily
+    return grouped(
+        "risk",
+        ("sharpe", sharpe(daily), "ratio", "mean / std (ddof 1) of session returns * sqrt(252); none under 20"),
+        ("sortino", sortino(daily), "ratio", "mean / downside deviation (target 0, ddof 1) * sqrt(252); none under 20"),
+        ("calmar", calmar(run.start, run.closes[1:]), "ratio", "CAGR / |max drawdown| at session closes; none under 20 sessions"),
+        ("downside_deviation", r.downside_deviation(daily), "fraction",
+         "sqrt(sum(min(r, 0)^2) / (n - 1)) * sqrt(252); none under 20"),
+        ("omega", r.omega(daily), "ratio", "sum of returns above 0 / |sum of those below|; none under 20"),
+        ("tail_ratio", r.tail_ratio(daily), "ratio", "|95th percentile| / |5th percentile| of returns; none under 20"),
+        ("value_at_risk", r.value_at_risk(daily), "fraction", "5th percentile of session returns; none under 20"),
+        ("conditional_value_at_risk", r.conditional_value_at_risk(daily), "fraction",
+         "mean of the worst 5 % of session returns; none under 20"),
+        ("stability", r.stability(daily), "fraction", "R^2 of a line through cumulated log returns; none under 20"),
+        ("probabilistic_sharpe", r.probabilistic_sharpe(daily), "fraction",
+         "probability that the true Sharpe ratio is above 0; none under 20"),
+    )  # fmt: skip
+
+
+def _drawdown(run: _Run) -> list[Statistic]:
+    net, deepest = float(run.curve[-1]) - run.start, float(np.min(run.curve - np.maximum.accumulate(run.curve)))
+    below_s = longest_drawdown_s(run.equity["ts"].cast(pl.Int64), run.equity["equity"])
+    return grouped(
+        "drawdown",
+        ("max_drawdown", max_drawdown(run.curve), "fraction", "least of equity / running peak - 1, over all snapshots"),
+        ("max_drawdown_amount", deepest, "currency", "deepest fall below the running peak"),
+        ("longest_drawdown_s", below_s, "s", "from a peak until it is reached again, or the end"),
+        ("longest_drawdown_sessions", longest_drawdown(run.closes), "sessions", "closes in a row below an earlier one"),
+        ("average_drawdown", r.average_drawdown(run.closes), "fraction", "mean depth of drawdowns at session closes"),
+        ("ulcer_index", r.ulcer_index(run.closes), "fraction", "root of the mean squared drawdown at session closes"),
+        ("recovery_factor", ratio(net, -deepest), "ratio", "net P&L / |max drawdown amount|; none without one"),
+    )  # fmt: skip
+
+
+def _activity(run: _Run) -> list[Statistic]:
+    equity, fills, sessions = run.equity, run.fills, len(run.closes) - 1
+    return grouped(
+        "activity",
+        ("fills", fills.height, "count", "executed fills"),
+        ("traded_value", activity.traded_value(fills), "currency", "sum of price * |quantity| * multiplier"),
+        ("turnover", activity.turnover(fills, equity), "ratio", "traded value / mean equity over snapshots"),
+        ("annual_turnover", activity.annual_turnover(fills, equity, sessions), "ratio", "turnover * 252 / sessions"),
+        ("exposure_time", activity.exposure_time(equity), "fraction", "seconds with a position / those in session, by snapshots"),
+        ("average_exposure", activity.average_exposure(equity), "fraction", "gross exposure / equity, mean over session time"),
+        ("largest_exposure", activity.largest_exposure(equity), "fraction", "greatest gross exposure / equity at a snapshot"),
+    )  # fmt: skip
+
+
+def _trips(trips: pl.DataFrame) -> list[Statistic]:
+    """Figures of round trips, after charges."""
+    columns = {
+        "gross": "gross",
+        "charges": "charges",
+        "mae": "mae",
+        "mfe": "mfe",
+        "durations_s": "duration_s",
+        "returns": "return",
+    }
+    given = {argument: trips[name].to_numpy() for argument, name in columns.items() if name in trips.columns}
+    found = trade_statistics(trips["net"].to_numpy(), **given)
+    closed = found.pop("trades").value
+    count = Statistic("round_trips", closed, "count", "from flat to flat; a reversal ends one and begins the next", "trade")
+    return [count, *found.values()]
+
+
+def _benchmark(run: _Run, benchmark: ArrayLike | None) -> list[Statistic]:
+    """Figures against the benchmark's session returns."""
+    worth = np.full(len(run.closes), np.nan) if benchmark is None else np.asarray(benchmark, np.float64)
+    daily, other = run.daily, returns(worth)
+    whole = ratio(float(worth[-1]), float(worth[0]))
+    return grouped(
+        "benchmark",
+        ("benchmark_return", None if whole is None else whole - 1, "fraction", "benchmark at the last close / at the start - 1"),
+        ("alpha", relative.alpha(daily, other), "fraction", "(1 + mean(r - beta * b))^252 - 1; none under 20"),
+        ("beta", relative.beta(daily, other), "ratio", "cov(r, b) / var(b) of session returns; none under 20"),
+        ("correlation", relative.correlation(daily, other), "ratio", "Pearson's, of session returns; none under 20"),
+        ("information_ratio", relative.information_ratio(daily, other), "ratio",
+         "mean(r - b) / std(r - b) (ddof 1) * sqrt(252); none under 20"),
+        ("tracking_error", relative.tracking_error(daily, other), "fraction", "std(r - b) (ddof 1) * sqrt(252); none under 20"),
+        ("up_capture", relative.up_capture(daily, other), "ratio", "annual return / benchmark's, where it rose; none under 20"),
+        ("down_capture", relative.down_capture(daily, other), "ratio",
+         "annual return / benchmark's, where it fell; none under 20"),
+    )  # fmt: skip

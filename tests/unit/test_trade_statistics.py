@@ -1,0 +1,215 @@
+"""Statistics of closed trades: what other systems compute from the same lists, and what holds of any."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alphapanda.core.ledger import E8
+from alphapanda.research import trades as t
+from alphapanda.research.performance import statistics
+from alphapanda.research.round_trips import round_trips
+from tests.data_folder import need
+
+# Known answers of LEAN: TradeStatisticsTests.cs in its Tests/Common/Statistics, under Apache-2.0
+WINNERS: dict[str, list[float]] = {
+    "profits": [20, 20, 10], "durations_s": [1200, 1800, 600], "charges": [2, 2, 2], "mae": [-5, -30, -15], "mfe": [30, 40, 30],
+}  # fmt: skip
+LOSERS: dict[str, list[float]] = {
+    "profits": [-20, -20, -10], "durations_s": [1200, 1800, 600], "charges": [2, 2, 2], "mae": [-30, -40, -30],
+    "mfe": [5, 30, 15],
+}  # fmt: skip
+MIXED: dict[str, list[float]] = {
+    "profits": [-20, -20, 10], "durations_s": [1200, 600, 600], "charges": [2, 2, 2], "mae": [-30, -40, -15], "mfe": [5, 30, 30],
+}  # fmt: skip
+OF_WINNERS = {
+    "trades": 3, "winners": 3, "losers": 0, "total_profit": 50, "gross_profit": 50, "gross_loss": 0, "largest_win": 20,
+    "largest_loss": None, "expectancy": 50 / 3, "average_win": 50 / 3, "average_loss": None, "average_duration_s": 1200,
+    "average_winner_duration_s": 1200, "average_loser_duration_s": None, "median_duration_s": 1200, "longest_duration_s": 1800,
+    "longest_winning_streak": 3, "longest_losing_streak": 0, "win_rate": 1, "loss_rate": 0, "average_mae": -50 / 3,
+    "average_mfe": 100 / 3, "largest_mae": -30, "largest_mfe": 40, "closed_drawdown": 0, "intra_drawdown": -70,
+    "trade_deviation": 5.77350269189626, "loss_deviation": None, "profit_factor": None, "payoff_ratio": None,
+    "trade_sharpe": 2.8867513459481276, "trade_sortino": None, "profit_to_drawdown": None, "largest_end_drawdown": -20,
+    "average_end_drawdown": -50 / 3, "trade_charges": 6,
+}  # fmt: skip
+OF_LOSERS = {
+    "trades": 3, "winners": 0, "losers": 3, "total_profit": -50, "gross_profit": 0, "gross_loss": -50, "largest_win": None,
+    "largest_loss": -20, "expectancy": -50 / 3, "average_win": None, "average_loss": -50 / 3, "average_duration_s": 1200,
+    "average_winner_duration_s": None, "average_loser_duration_s": 1200, "longest_winning_streak": 0,
+    "longest_losing_streak": 3, "win_rate": 0, "loss_rate": 1, "average_mae": -100 / 3, "average_mfe": 50 / 3,
+    "largest_mae": -40, "largest_mfe": 30, "closed_drawdown": -50, "intra_drawdown": -80, "trade_deviation": 5.77350269189626,
+    "loss_deviation": 5.77350269189626, "profit_factor": 0, "payoff_ratio": None, "trade_sharpe": -2.8867513459481276,
+    "trade_sortino": -2.8867513459481276, "profit_to_drawdown": -1, "largest_end_drawdown": -50,
+    "average_end_drawdown": -100 / 3, "trade_charges": 6,
+}  # fmt: skip
+OF_MIXED = {
+    "winners": 1, "losers": 2, "total_profit": -30, "average_win": 10, "average_loss": -20, "average_duration_s": 800,
+    "average_winner_duration_s": 600, "average_loser_duration_s": 900, "longest_winning_streak": 1, "longest_losing_streak": 2,
+    "payoff_ratio": 0.5, "win_rate": 1 / 3, "loss_rate": 2 / 3, "average_mae": -85 / 3, "average_mfe": 65 / 3,
+    "closed_drawdown": -40, "intra_drawdown": -70, "trade_deviation": 17.3205080756888, "loss_deviation": 0,
+    "profit_factor": 0.25, "trade_sharpe": -0.5773502691896248, "trade_sortino": None, "profit_to_drawdown": -0.75,
+    "largest_end_drawdown": -50, "average_end_drawdown": -95 / 3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("trades", "expected"), [(WINNERS, OF_WINNERS), (LOSERS, OF_LOSERS), (MIXED, OF_MIXED)])
+def test_lists_of_trades_have_leans_figures(trades: dict[str, list[float]], expected: dict[str, float | None]) -> None:
+    """None where LEAN says 0 or 10 for what cannot be had."""
+    found = t.trade_statistics(**trades)
+    assert {name: found[name].value for name in expected} == {
+        name: None if value is None else pytest.approx(value, rel=1e-9) for name, value in expected.items()
+    }
+
+
+def test_the_same_numbers_stand_in_the_shared_known_answers() -> None:
+    """What was transcribed above, held against its file where that is at hand."""
+    known = json.loads(need("known-answers/08_lean_trade_statistics.json").read_text(encoding="utf-8"))
+    ours = {
+        "trades": "trades", "wins": "winners", "losses": "losers", "total_pnl": "total_profit", "largest_profit": "largest_win",
+        "largest_loss": "largest_loss", "avg_pnl": "expectancy", "max_consecutive_wins": "longest_winning_streak",
+        "max_consecutive_losses": "longest_losing_streak", "win_rate": "win_rate", "loss_rate": "loss_rate",
+        "pnl_std_ddof1": "trade_deviation", "sharpe_per_trade": "trade_sharpe", "avg_mae": "average_mae",
+        "avg_mfe": "average_mfe", "largest_mae": "largest_mae", "largest_mfe": "largest_mfe", "total_fees": "trade_charges",
+        "max_closed_trade_drawdown": "closed_drawdown",
+    }  # fmt: skip
+    for name, given_ in known["inputs"].items():
+        found = t.trade_statistics(
+            given_["pnl"], durations_s=[60 * one for one in given_["minutes"]], charges=given_["fees"], mae=given_["mae"],
+            mfe=given_["mfe"],
+        )  # fmt: skip
+        expected = known["expected"][name]
+        assert {key: found[ours[key]].value for key in expected if key in ours} == {
+            key: pytest.approx(value, abs=1e-9) for key, value in expected.items() if key in ours
+        }
+        assert found["average_duration_s"].value == 60 * expected["avg_minutes"]
+        assert (found["profit_factor"].value or (10 if expected["losses"] == 0 else 0)) == expected["profit_factor_lean"]
+
+
+def test_figures_of_backtesting_py() -> None:
+    """By its formulas in _stats.py: SQN, Kelly, expectancy, best, worst and mean return."""
+    pnl, returns = np.array([120.0, -40.0, 60.0, -80.0, 15.0]), np.array([0.12, -0.04, 0.06, -0.08, 0.015])
+    found = t.trade_statistics(pnl, returns=returns)
+    wins = (pnl > 0).mean()
+    expected = {
+        "sqn": math.sqrt(5) * pnl.mean() / pnl.std(ddof=1),
+        "kelly": wins - (1 - wins) / (pnl[pnl > 0].mean() / -pnl[pnl < 0].mean()),
+        "best_trade": 0.12, "worst_trade": -0.08, "expectancy_return": returns.mean(),
+        "average_trade": math.exp(np.log(1 + returns).sum() / 5) - 1,
+    }  # fmt: skip
+    assert {name: found[name].value for name in expected} == pytest.approx(expected)
+
+
+def test_streaks_end_at_a_trade_of_nothing() -> None:
+    """Two winners, a zero, a winner; two losers, a zero, two losers."""
+    profits = [1, 1, 0, 1, -1, -1, 0, -1, -1]
+    assert (t.longest_winning_streak(profits), t.longest_losing_streak(profits)) == (2, 2)
+    assert (t.win_rate(profits), t.loss_rate(profits)) == (3 / 9, 4 / 9)
+
+
+def test_expectancy_is_what_wins_and_losses_bring() -> None:
+    """40 % of 300 less 60 % of 100; in units of the average loss 0.6 (Tharp)."""
+    profits = [300, 300, -100, -100, -100]
+    assert (t.expectancy(profits), t.expectancy_ratio(profits), t.payoff_ratio(profits)) == (60.0, 0.6, 3.0)
+
+
+def test_a_trade_that_lost_everything_has_no_geometric_mean() -> None:
+    """It would compound to nothing."""
+    assert (t.average_return([0.5, -1.0]), t.average_return([])) == (None, None)
+
+
+def test_what_is_not_given_is_none() -> None:
+    """Profits alone have no excursions, durations or returns."""
+    found = t.trade_statistics([1.0, -1.0])
+    missing = {name for name, one in found.items() if one.value is None}
+    assert missing == {
+        "trade_charges", "average_duration_s", "median_duration_s", "longest_duration_s", "average_winner_duration_s",
+        "average_loser_duration_s", "median_winner_duration_s", "median_loser_duration_s", "best_trade", "worst_trade",
+        "average_trade", "expectancy_return", "average_mae", "average_mfe", "median_mae", "median_mfe", "largest_mae",
+        "largest_mfe", "edge_ratio", "largest_end_drawdown", "average_end_drawdown", "intra_drawdown", "loss_deviation",
+        "trade_sortino",
+    }  # fmt: skip
+
+
+def test_no_trades_have_counts_of_zero_and_no_ratios() -> None:
+    """As LEAN's NoTrades, with None for its zeros where there is nothing to divide."""
+    found = t.trade_statistics([], charges=[], mae=[], mfe=[], durations_s=[], returns=[])
+    given_ = {name: one.value for name, one in found.items() if one.value is not None}
+    assert given_ == {
+        "trades": 0, "winners": 0, "losers": 0, "longest_winning_streak": 0, "longest_losing_streak": 0, "total_profit": 0.0,
+        "gross_profit": 0.0, "gross_loss": 0.0, "closed_drawdown": 0.0, "trade_charges": 0.0,
+    }  # fmt: skip
+
+
+TRADES = st.lists(st.tuples(st.integers(-100, 100), st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=40)
+
+
+@given(TRADES)
+def test_figures_of_any_trades_hang_together(trades: list[tuple[int, int, int]]) -> None:
+    """Sums, rates and drawdowns; nothing is NaN or infinite."""
+    profits = [profit for profit, _, _ in trades]
+    mae = [min(0, profit) - deeper for profit, deeper, _ in trades]
+    mfe = [max(0, profit) + higher for profit, _, higher in trades]
+    found = {
+        name: one.value
+        for name, one in t.trade_statistics(profits, mae=mae, mfe=mfe, returns=[p / 1000 for p in profits]).items()
+    }
+    assert all(value is None or math.isfinite(value) for value in found.values())
+    assert found["gross_profit"] + found["gross_loss"] == found["total_profit"] == sum(profits)  # type: ignore[operator]
+    assert found["winners"] + found["losers"] + profits.count(0) == len(profits)  # type: ignore[operator]
+    assert found["intra_drawdown"] <= found["closed_drawdown"] <= 0  # type: ignore[operator]
+    assert found["largest_end_drawdown"] <= 0  # type: ignore[operator]
+    assert found["closed_drawdown"] == min(
+        0, *(sum(profits[:j]) - max(0, *(sum(profits[:i]) for i in range(j + 1))) for j in range(len(profits) + 1))
+    )
+
+
+@given(st.lists(st.sampled_from([-1, 0, 1]), max_size=30))
+def test_streaks_are_the_longest_runs(profits: list[int]) -> None:
+    """As a text of them is split."""
+    text = "".join("-0+"[profit + 1] for profit in profits)
+    assert t.longest_winning_streak(profits) == max(map(len, text.replace("0", "-").split("-")))
+    assert t.longest_losing_streak(profits) == max(map(len, text.replace("0", "+").split("+")))
+
+
+def test_the_distribution_of_excursions() -> None:
+    """Of all trades, of winners and of losers; those without prices are left out."""
+    trades = pl.DataFrame({"net": [5.0, -5.0, 3.0, 1.0], "mae": [-1.0, -8.0, -3.0, None], "mfe": [6.0, 2.0, 4.0, None]})
+    table = t.excursion_table(trades)
+    assert table.select("what", "of", "trades", "mean", "p50", "least", "greatest").rows() == [
+        ("mae", "all", 3, -4.0, -3.0, -8.0, -1.0), ("mae", "winners", 2, -2.0, -2.0, -3.0, -1.0),
+        ("mae", "losers", 1, -8.0, -8.0, -8.0, -8.0), ("mfe", "all", 3, 4.0, 4.0, 2.0, 6.0),
+        ("mfe", "winners", 2, 5.0, 5.0, 4.0, 6.0), ("mfe", "losers", 1, 2.0, 2.0, 2.0, 2.0),
+    ]  # fmt: skip
+    assert t.excursion_table(trades[3:]).height == 0
+
+
+def test_a_run_has_the_figures_of_its_round_trips() -> None:
+    """Two trips of 60 s, +100 and -50 before charges of 2 each way; the price fell to 95 and rose to 112 in the first."""
+    fills = trip_fills((0, 10, 100.0), (60, -10, 110.0), (120, 10, 110.0), (180, -10, 105.0))
+    ticks = pl.DataFrame({"ts": [10 * 10**9, 20 * 10**9], "instrument_token": [1, 1], "last_price": [95.0, 112.0]})
+    trips = round_trips(fills, {1: E8}, ticks)
+    equity = pl.DataFrame({"ts": [0], "equity": [1000.0], "reason": ["end"]}).with_columns(
+        pl.col("ts").cast(pl.Datetime("ns", "UTC")), realised=50.0, unrealised=0.0, charges=8.0
+    )
+    found = statistics(equity, fills.with_columns(reference_price="price", multiplier=1.0), trips, 1000.0)
+    expected = {
+        "round_trips": 2, "win_rate": 0.5, "expectancy": 21.0, "profit_factor": 96 / 54, "average_mae": -50.0,
+        "average_mfe": 60.0,
+        "largest_end_drawdown": -50.0, "average_duration_s": 60.0, "best_trade": 0.096, "worst_trade": -54 / 1100,
+        "longest_losing_streak": 1, "trade_charges": 8.0, "traded_value": 4250.0,
+    }  # fmt: skip
+    assert {name: found[name].value for name in expected} == pytest.approx(expected)
+
+
+def trip_fills(*rows: tuple[int, int, float]) -> pl.DataFrame:
+    made: list[dict[str, Any]] = [
+        {"exec_mode": "paper", "strategy_id": "s", "instrument_token": 1, "ts": second * 10**9, "quantity": quantity,
+         "price": price, "charges_e8": 2 * E8}
+        for second, quantity, price in rows
+    ]  # fmt: skip
+    return pl.DataFrame(made).with_columns(pl.col("ts").cast(pl.Datetime("ns", "UTC")))
