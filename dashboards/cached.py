@@ -8,11 +8,12 @@ import polars as pl
 import streamlit as st
 
 from alphapanda.research import figures, series
-from alphapanda.research.diff import Difference, diff
+from alphapanda.research.comparison import Comparison, compare
 from alphapanda.research.prices import NoPricesError, last_prices, price_points
 from alphapanda.research.runs import Run
 from alphapanda.research.session_run import open_session
 from alphapanda.research.tearsheet import benchmark_of, page
+from alphapanda.research.why import Why
 from dashboards.catalogue import Entry, SessionEntry
 from dashboards.session_view import Commands, commands, last_event_ns
 
@@ -148,6 +149,16 @@ def fills_on_price(entry: Entry, token: int, window: Window) -> tuple[go.Figure,
     return _fills(entry.path, entry.digest, token, window)
 
 
+@st.cache_resource(max_entries=64, show_spinner="Going back to the tick …")
+def _why(path: str, digest: str, event_id: str) -> Why:
+    return _run(path, digest).why(event_id)
+
+
+def why(entry: Entry, event_id: str) -> Why:
+    """The way back from an event to the tick that it came of."""
+    return _why(entry.path, entry.digest, event_id)
+
+
 @st.cache_data(max_entries=4, show_spinner=False)
 def _tearsheet(path: str, digest: str) -> str:
     return page(_run(path, digest))
@@ -158,14 +169,14 @@ def tearsheet(entry: Entry) -> str:
     return _tearsheet(entry.path, entry.digest)
 
 
-@st.cache_data(max_entries=16, show_spinner="Looking for the first difference …")
-def _difference(a: tuple[str, str], b: tuple[str, str]) -> Difference | None:
-    return diff(_run(*a), _run(*b))
+@st.cache_resource(max_entries=8, show_spinner="Comparing every decision …")
+def _comparison(a: tuple[str, str], b: tuple[str, str]) -> Comparison:
+    return compare(_run(*a), _run(*b))
 
 
-def difference(a: Entry, b: Entry) -> Difference | None:
-    """The first event in which two runs differ."""
-    return _difference((a.path, a.digest), (b.path, b.digest))
+def comparison(a: Entry, b: Entry) -> Comparison:
+    """What B decided otherwise than A, and what that was worth."""
+    return _comparison((a.path, a.digest), (b.path, b.digest))
 
 
 @st.cache_data(max_entries=16, show_spinner="Drawing …")

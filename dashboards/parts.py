@@ -13,6 +13,7 @@ import streamlit as st
 from alphapanda.contracts.errors import AlphaPandaError
 from alphapanda.research.performance import Statistic
 from alphapanda.research.tearsheet import CONVENTIONS, shown
+from alphapanda.research.why import Why
 from dashboards.catalogue import Entry
 
 CARDS = ("net_pnl", "total_return", "sharpe", "max_drawdown", "fills", "win_rate", "charges", "slippage")
@@ -120,3 +121,28 @@ def choose(label: str, entries: list[Entry], parameter: str, default: int = 0) -
     chosen = st.selectbox(label, list(ids), key=key, format_func=lambda run_id: ids[run_id].label)
     st.query_params[parameter] = st.session_state[kept] = chosen
     return ids[chosen]
+
+
+def picked(frame: pl.DataFrame, zone: str, empty: str, key: str) -> dict[str, Any] | None:
+    """A table whose rows can be ticked; the row that is."""
+    state = rows(frame, zone, empty, key, on_select="rerun", selection_mode="single-row")
+    chosen = state.selection.rows if state is not None else []
+    return frame.row(chosen[0], named=True) if chosen and chosen[0] < frame.height else None
+
+
+def why(found: Why) -> None:
+    """The way from an event back to its tick, and what risk found on the way."""
+    st.markdown(f"##### Why `{found.id}`")
+    for note in found.notes:
+        st.caption(note)
+    steps = [{"what": one.what, "id": one.id, "time": one.ts, "says": _said(one.data)} for one in found.steps]
+    st.table(pl.DataFrame(steps), hide_index=True, alt="The way back to the tick")
+    checks = [one for one in found.checks if one.result != "not limited"]
+    if checks:
+        names = ("name", "result", "value", "limit", "unit")
+        asked = [{name: "" if (value := getattr(one, name)) is None else str(value) for name in names} for one in checks]
+        st.table(pl.DataFrame(asked), hide_index=True, alt="What risk asked")
+
+
+def _said(data: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in data.items() if value not in (None, "", {}))

@@ -105,11 +105,21 @@ def _trades(entry: Entry, run: Run) -> None:
         )  # fmt: skip
         st.caption(f"{fills.height:,} fills from {start:%Y-%m-%d %H:%M:%S} to {end:%H:%M:%S}. Drag over the chart to zoom.")
     columns = ("ts", "side", "quantity", "price", "reference_price", "slippage", "charges", "strategy_id", "order_id", "id")
-    parts.rows(fills.select(columns).head(MOST_ROWS), zone, "No fills in this stretch.", "fills")
+    _explained(entry, fills.select(columns).head(MOST_ROWS), zone, "No fills in this stretch.", f"fills-{token}-{window}")
     st.subheader("Round trips")
     trips = run.round_trips.filter(pl.col("instrument_token") == token)
     wanted = ("entry_ts", "exit_ts", "side", "quantity", "net", "strategy_id")
     parts.rows(trips.select(wanted).head(MOST_ROWS), zone, "No round trip was closed.", "trips")
+
+
+def _explained(entry: Entry, frame: pl.DataFrame, zone: str, empty: str, key: str) -> None:
+    """A table of events; of the row that is ticked, the way back to its tick."""
+    if frame.height:
+        st.caption("Tick a row to see why it came about.")
+    row = parts.picked(frame, zone, empty, key)
+    if row is not None:
+        with parts.told("The reason"):
+            parts.why(cached.why(entry, row["id"]))
 
 
 def _span(run: Run, zone: str) -> tuple[datetime, datetime]:
@@ -154,8 +164,8 @@ def execution(entry: Entry, run: Run) -> None:
     states = run.orders.group_by("state").len("orders").sort("orders", "state", descending=[True, False])
     parts.rows(states, zone, "No orders.", "order-states")
     st.subheader("Rejected signals")
-    columns = ("ts", "strategy_id", "symbol", "quantity", "reason", "value", "limit", "unit", "signal_id")
-    parts.rows(run.rejections.select(columns).head(MOST_ROWS), zone, "Risk refused nothing.", "rejections")
+    columns = ("ts", "strategy_id", "symbol", "quantity", "reason", "value", "limit", "unit", "signal_id", "id")
+    _explained(entry, run.rejections.select(columns).head(MOST_ROWS), zone, "Risk refused nothing.", "rejections")
     if run.halted.height:
         st.subheader("Halted strategies")
         parts.rows(run.halted, zone, "", "halted")

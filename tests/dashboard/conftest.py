@@ -22,6 +22,7 @@ from alphapanda.runtime.tape_make import make_tape
 from dashboards.catalogue import Folders
 from strategies.ema_cross import EmaCross
 from tests.dashboard.chromium import NoBrowserError, chromium
+from tests.dashboard.watching import SIZE, Watched
 from tests.data_folder import ROOT
 
 DOCUMENTED = ("dashboard-run", "dashboard-zoomed", "dashboard-pnl", "dashboard-compare", "dashboard-sweep", "tearsheet")
@@ -160,6 +161,18 @@ def browser() -> Iterator[Browser]:
         made = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"] if os.geteuid() == 0 else [])
         yield made
         made.close()
+
+
+@pytest.fixture(scope="session")
+def served(store: Store, serve: Callable[[Folders], Served]) -> Served:
+    return serve(store.folders)
+
+
+@pytest.fixture
+def watched(browser: Browser) -> Iterator[Watched]:
+    context = browser.new_context(viewport=SIZE)
+    yield Watched(context.new_page())
+    context.close()
 
 
 @pytest.fixture(scope="session")

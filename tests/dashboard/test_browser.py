@@ -14,95 +14,13 @@ from typing import Any
 
 import polars as pl
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
 from alphapanda.research.runs import Run
 from alphapanda.research.tearsheet import shown
 from dashboards.catalogue import Folders
 from tests.dashboard.conftest import Served, Store, answers, free_port
-
-PATIENCE_MS = 60_000
-MOST_POINTS = 5_000
-SIZE: Any = {"width": 1440, "height": 1000}
-Picture = Callable[..., None]
-
-
-@pytest.fixture(scope="module")
-def served(store: Store, serve: Callable[[Folders], Served]) -> Served:
-    return serve(store.folders)
-
-
-class Watched:
-    """A page, and what went wrong on it."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.errors: list[str] = []
-        self.elsewhere: list[str] = []
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("request", lambda request: self._requested(request.url))
-
-    def _requested(self, url: str) -> None:
-        if not url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:", "file:")):
-            self.elsewhere.append(url)
-
-    def go(self, url: str) -> Page:
-        """Open an address, and wait until its script has run and its charts are drawn."""
-        self.page.goto(url)
-        self.page.wait_for_selector("[data-testid=stMainBlockContainer] [data-testid=stElementContainer]", timeout=PATIENCE_MS)
-        self.settle()
-        return self.page
-
-    def settle(self) -> None:
-        """Wait until the script has run, and what it sent is on the screen."""
-        self.page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=PATIENCE_MS)
-        self.page.wait_for_function(DRAWN, timeout=PATIENCE_MS)
-
-    def tab(self, name: str) -> None:
-        """Open a tab."""
-        self.page.get_by_role("tab", name=name).click()
-        expect(self.page.get_by_role("tab", name=name)).to_have_attribute("aria-selected", "true")
-        self.page.wait_for_timeout(300)  # the click's rerun begins
-        self.settle()
-
-    def clean(self) -> None:
-        """Nothing raised on either side, and nothing was fetched from elsewhere."""
-        assert self.page.locator("[data-testid=stException]").count() == 0
-        assert (self.errors, self.elsewhere) == ([], [])
-
-
-DRAWN = """() => [...document.querySelectorAll('[data-testid=stPlotlyChart]')].every(one => one.querySelector('.main-svg'))
- && document.querySelectorAll('[data-testid=stSkeleton],[data-testid=stSpinner]').length === 0"""
-TRACES = """() => [...document.querySelectorAll('.js-plotly-plot')].flatMap(one => one.data.map(trace =>
- [trace.type, trace.type === 'heatmap' ? trace.z.length : one.calcdata ? (trace._length ?? trace.x.length) : trace.x.length]))"""
-
-
-@pytest.fixture
-def watched(browser: Browser) -> Iterator[Watched]:
-    context = browser.new_context(viewport=SIZE)
-    yield Watched(context.new_page())
-    context.close()
-
-
-def metrics(page: Page) -> dict[str, str]:
-    """Cards by name."""
-    cards = page.locator("[data-testid=stMetric]")
-    return {
-        one.locator("[data-testid=stMetricLabel]").inner_text().strip(): one.locator("[data-testid=stMetricValue]")
-        .inner_text()
-        .strip()
-        for one in cards.all()
-    }
-
-
-def drawn(page: Page) -> list[int]:
-    """Points of each trace on the screen; each is below the limit and none is WebGL."""
-    traces = page.evaluate(TRACES)
-    assert {kind for kind, _ in traces} <= {"scatter", "bar", "heatmap"}
-    assert page.locator(".gl-canvas canvas").count() == 0
-    counts = [count for _, count in traces]
-    assert max(counts, default=0) < MOST_POINTS
-    return counts
+from tests.dashboard.watching import PATIENCE_MS, SIZE, Picture, Watched, drawn, metrics
 
 
 def test_the_first_screen_is_the_newest_run(served: Served, store: Store, watched: Watched, picture: Picture) -> None:
@@ -166,6 +84,26 @@ def test_dragging_over_the_price_zooms_on_the_server(served: Served, store: Stor
     watched.clean()
 
 
+def test_a_fill_says_why_it_came_about(served: Served, store: Store, watched: Watched, picture: Picture) -> None:
+    """Tick it: the way back to its tick, as `run.why` has it."""
+    page = watched.go(f"{served.url}/?run={store.days.id}")
+    watched.tab("Trades")
+    grid = page.locator("[data-testid=stDataFrame]").first
+    grid.scroll_into_view_if_needed()
+    box = grid.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 16, box["y"] + 36 + 17)
+    expect(page.get_by_role("heading", name=re.compile("^Why"))).to_be_visible(timeout=PATIENCE_MS)
+    token = store.days.fills.group_by("instrument_token").len().sort("len", "instrument_token", descending=[True, False])[0, 0]
+    first = store.days.fills.filter(pl.col("instrument_token") == token)["id"][0]
+    table = page.locator("[data-testid=stTable]").first
+    ids = [row.locator("td").nth(1).inner_text() for row in table.locator("tbody tr").all()]
+    assert ids == [one.id for one in store.days.why(first).steps]
+    watched.clean()
+    page.get_by_role("heading", name=re.compile("^Why")).scroll_into_view_if_needed()
+    picture(page, "dashboard-why")
+
+
 def said_fills(text: str) -> int:
     return int(text.partition(" ")[0].replace(",", ""))
 
@@ -196,7 +134,7 @@ def test_from_the_table_of_runs_to_a_run_and_a_comparison(
 def test_two_runs_beside_each_other(served: Served, store: Store, watched: Watched, picture: Picture) -> None:
     """Both columns are what the runs say."""
     page = watched.go(f"{served.url}/compare?a={store.other.id}&b={store.big.id}")
-    expect(page.get_by_role("heading", name="First difference")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_role("heading", name="First decision that differs")).to_be_visible(timeout=PATIENCE_MS)
     table = page.locator("[data-testid=stTable]").first
     rows = {
         row.locator("td").first.inner_text(): [cell.inner_text() for cell in row.locator("td").all()[1:3]]

@@ -20,50 +20,10 @@ from alphapanda.research.runs import Run
 from alphapanda.research.tearsheet import shown
 from dashboards import session_view
 from dashboards.catalogue import Folders, runs, to_ns
+from dashboards.views import compare
 from tests.builders import root
 from tests.dashboard.conftest import Store
-
-PATIENCE_S = 60
-
-
-def _script(view: str, places: list[str]) -> None:
-    from importlib import import_module
-    from pathlib import Path
-
-    from dashboards.catalogue import Folders
-
-    import_module(f"dashboards.views.{view}").page(Folders(*map(Path, places)))
-
-
-def opened(view: str, folders: Folders, **parameters: str) -> AppTest:
-    """A page, as it comes up."""
-    page = AppTest.from_function(_script, kwargs={"view": view, "places": list(map(str, folders))}, default_timeout=PATIENCE_S)
-    for name, value in parameters.items():
-        page.query_params[name] = value
-    return page.run()
-
-
-def texts(page: AppTest) -> str:
-    """All that a page says in words."""
-    kinds = ("header", "subheader", "markdown", "caption", "info", "warning", "error", "success", "code")
-    return "\n".join(str(one.value) for kind in kinds for one in getattr(page, kind))
-
-
-def metrics(page: AppTest) -> dict[str, str]:
-    return {one.label: one.value for one in page.metric}
-
-
-def tab(page: AppTest, name: str) -> AppTest:
-    """The page with this tab open."""
-    page.session_state["run-tab"] = name
-    return page.run()
-
-
-def only(folders: Folders, *runs: Run) -> Folders:
-    """Copies of these runs alone."""
-    for run in runs:
-        shutil.copytree(run.path, folders.runs / run.path.name)
-    return folders
+from tests.dashboard.opening import PATIENCE_S, metrics, only, opened, tab, texts
 
 
 @pytest.mark.parametrize("view", ["run", "runs", "compare"])
@@ -234,8 +194,16 @@ def test_two_runs_beside_each_other(store: Store) -> None:
     assert (table["A"]["charges"], table["B"]["charges"]) == tuple(
         shown(one.statistics["charges"]) for one in (store.other, store.big)
     )
-    assert "First difference" in texts(page)
+    assert "First decision that differs" in texts(page)
     assert not page.exception
+
+
+def test_the_parts_of_a_difference_add_up_to_it(store: Store) -> None:
+    """To the last 1e-8: B's equity at the end less A's."""
+    found = store.other.diff(store.big)
+    total_e8 = store.big.equity["equity_e8"][-1] - store.other.equity["equity_e8"][-1]
+    assert total_e8 != 0
+    assert sum(one for _, one in compare.parts_of(found)) == total_e8
 
 
 def test_equal_runs_are_called_so(empty: Folders, store: Store) -> None:
