@@ -376,6 +376,7 @@ class OrderFill(Payload, frozen=True, gc=False):
     charges: Charges
     remaining: int = 0  # of the order, signed as the quantity is; 0: it is filled
     client_order_id: str = ""
+    product: str = ""
 
 
 # ---- portfolio_manager (stage 5) -------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ just before it, as the end of a replay does; an event's id means after everythin
 """
 
 import html
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,7 @@ from alphapanda.adapters.tape import Seq
 from alphapanda.contracts.errors import ConfigurationError
 from alphapanda.contracts.events import ALL_BOOKS, ExecMode, SessionOpen, parse_pos
 from alphapanda.contracts.instruments import Instrument
-from alphapanda.core.corporate_actions import act
+from alphapanda.core.corporate_actions import Actions, act, due, price_after
 from alphapanda.core.ledger import E8, Book, to_e8, value_e8
 from alphapanda.pipeline import FILLED
 from alphapanda.research.recorded_rooms import container_of
@@ -111,6 +111,7 @@ class History:
                             self.instruments)  # fmt: skip
         self._fills = _fills(run, self.instruments)
         self._sessions = self.view.sessions()
+        self._actions = dict(self._due())  # by the seq of the session's open
 
     def seq(self, when: When) -> Seq:
         """The seq that a moment stands before. Raises ConfigurationError for what is none."""
@@ -132,7 +133,7 @@ class History:
         seq = min(max(seq, self.view.start), self.view.end)
         books = self.booked(seq)
         tokens = {token for book in books.values() for token in book.held}
-        prices = self.view.last_prices(seq, tokens)
+        prices = self.prices(seq, tokens)
         positions = [row for key, book in books.items() for row in self._positions(key, book, prices)]
         found = {key: self._valued(book, prices) for key, book in books.items()}
         rows = [{"exec_mode": mode, "strategy_id": name, **amounts} for (mode, name), amounts in found.items()]
@@ -141,6 +142,24 @@ class History:
             rows.append({"exec_mode": ExecMode.PAPER.value, "strategy_id": ALL_BOOKS, **total})
         schema = {"exec_mode": pl.String, "strategy_id": pl.String, **dict.fromkeys(_AMOUNTS, pl.Int64)}
         return Moment(seq, _floats(pl.DataFrame(positions, schema=_POSITION)), _floats(pl.DataFrame(rows, schema=schema)))
+
+    def _due(self) -> Iterator[tuple[Seq, Actions]]:
+        """The corporate actions that take effect as each session opens."""
+        last = ""
+        for event in self._sessions:
+            if isinstance(event.data, SessionOpen):
+                yield (event.pos[0], event.pos[1]), due(self._start.actions, last, event.data.session)
+                last = event.data.session
+
+    def prices(self, before: Seq, tokens: Collection[int]) -> dict[int, float]:
+        """Each instrument's last price before a seq, as it is after the corporate actions since its tick."""
+        found = {}
+        for token, (price, seq) in self.view.last_prices(before, tokens).items():
+            for opened, actions in self._actions.items():
+                for action in actions if seq < opened < before else ():
+                    price = price_after(price, action) if action.instrument_token == token else price
+            found[token] = price
+        return found
 
     def held_at_start(self) -> set[int]:
         """Instruments that some book holds before the first event."""
@@ -157,12 +176,12 @@ class History:
         for place_, move in self._moves(seq):
             if move is None:  # a session's open or close
                 event = self._sessions[place_]
-                if isinstance(event.data, SessionOpen):
-                    for action in self._start.actions.get(event.data.session, ()):
-                        for book in books.values():
-                            act(book, action)
-                else:
-                    self._mark_futures(books, (event.pos[0], event.pos[1]))
+                at = event.pos[0], event.pos[1]
+                if not isinstance(event.data, SessionOpen):
+                    self._mark_futures(books, at)
+                for action in self._actions.get(at, ()):
+                    for book in books.values():
+                        act(book, action)
             else:
                 key, token, quantity, notional_e8, charges_e8 = move
                 books[key].fill(token, quantity, notional_e8, charges_e8)
@@ -186,7 +205,7 @@ class History:
     def _mark_futures(self, books: dict[BookKey, Book], seq: Seq) -> None:
         """Daily mark-to-market, as the portfolio does it at session close."""
         held = {token for book in books.values() for token in book.held if self.instruments[token].segment.endswith("-FUT")}
-        prices = self.view.last_prices(seq, held)
+        prices = self.prices(seq, held)
         for book in books.values():
             for token, quantity in list(book.held.items()):
                 if token in prices:

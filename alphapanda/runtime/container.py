@@ -20,6 +20,7 @@ from alphapanda.services.portfolio_manager.service import PortfolioManager
 from alphapanda.services.risk_manager.service import RiskManager
 from alphapanda.services.strategy_runner.service import StrategyLane
 from alphapanda.services.strategy_runner.strategy import Strategy
+from alphapanda.services.trading_engine.models import PaperExecution
 from alphapanda.services.trading_engine.service import TradingEngine
 
 
@@ -68,10 +69,7 @@ class AppContainer:
                 asked.setdefault(token, []).extend(lane.requests)
         settings = self.settings
         start = Start(settings.portfolio, {spec.strategy_id: spec.lane for spec in specs}, instruments)
-        if settings.execution.price != "last" and not {"bid", "ask"} <= set(tape.columns):
-            raise ConfigurationError(
-                f"execution.price={settings.execution.price} needs bid and ask, and {tape.path} has neither: use last"
-            )
+        _check_columns(settings.execution, tape)
         return Rooms(
             [InstrumentLane(token, asked[token], tape.beat_interval_s) for token in sorted(asked)],
             lanes,
@@ -89,7 +87,7 @@ class AppContainer:
         return RiskManager(
             limits, tape.instruments, start.books(), marks, product=settings.execution.product,
             protected=settings.execution.market_protection_pct is not None, margin=margin_rule(tape.instruments, tape.profile),
-            actions=start.actions,
+            actions=start.actions, held={key[1:]: count for key, count in start.net.items()},
         )  # fmt: skip
 
     def _engine(self, start: Start, tape: Tape, marks: dict[int, MarketTick]) -> TradingEngine:
@@ -126,6 +124,19 @@ def _check(specs: Sequence[StrategySpec]) -> None:
     ids, lanes = [spec.strategy_id for spec in specs], [spec.lane for spec in specs]
     if not specs or len(set(ids)) < len(ids) or len(set(lanes)) < len(lanes) or min(lanes) < 1 or ALL_BOOKS in ids:
         raise ConfigurationError(f"strategies need different ids and positive lanes, and at least one: {ids}, lanes {lanes}")
+
+
+def _check_columns(rules: PaperExecution, tape: Tape) -> None:
+    """Raises ConfigurationError where a fill assumption needs what the tape does not have: nothing would ever fill."""
+    has = set(tape.columns)
+    if rules.price != "last" and not {"bid", "ask"} <= has:
+        raise ConfigurationError(f"execution.price={rules.price} needs bid and ask, and {tape.path} has neither: use last")
+    if rules.fill_model == "depth" and not {"bid", "ask", "bid_quantity", "ask_quantity"} <= has:
+        raise ConfigurationError(
+            f"execution.fill_model=depth needs quotes with quantities, and {tape.path} has none: use next_tick"
+        )
+    if rules.participation is not None and not {"last_quantity", "volume"} & has:
+        raise ConfigurationError(f"execution.participation needs traded quantities, and {tape.path} has none: leave it out")
 
 
 def _custom(chosen: ChargeSettings) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from alphapanda.contracts.errors import ConfigurationError
+from alphapanda.contracts.events import Product
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.core.corporate_actions import CorporateAction
 from alphapanda.core.ledger import Book, opened, to_e8, value_e8
@@ -30,19 +31,21 @@ class Start:
     @cached_property
     def net(self) -> dict[NetKey, int]:
         """What each strategy holds in each product at the start."""
-        return {
-            (self._lanes[self._owner(one)], self._owner(one), self._find(one.symbol, "").instrument_token, one.product):
-                one.quantity for one in self._settings.positions
-        }  # fmt: skip
+        found = {}
+        for one in self._settings.positions:
+            owner, instrument = self._owner(one), self._find(one.symbol, "portfolio.positions")
+            product = instrument.product(Product(one.product))
+            found[self._lanes[owner], owner, instrument.instrument_token, str(product)] = one.quantity
+        return found
 
     @cached_property
-    def actions(self) -> dict[str, list[CorporateAction]]:
-        """Corporate actions by ex-date, in the order in which they are given."""
-        found: dict[str, list[CorporateAction]] = {}
+    def actions(self) -> list[CorporateAction]:
+        """Corporate actions by ex-date, those of one day in the order in which they are given."""
+        found = []
         for one in self._settings.corporate_actions:
-            token, day = self._find(one.symbol, "portfolio.corporate_actions").instrument_token, one.ex_date.isoformat()
-            found.setdefault(day, []).append(CorporateAction(token, day, one.kind, one.new, one.old, to_e8(one.amount)))
-        return found
+            token = self._find(one.symbol, "portfolio.corporate_actions").instrument_token
+            found.append(CorporateAction(token, one.ex_date.isoformat(), one.kind, one.new, one.old, to_e8(one.amount)))
+        return sorted(found, key=lambda action: action.ex_date)
 
     @cached_property
     def settlements_e8(self) -> dict[int, int]:

@@ -82,6 +82,8 @@ def test_what_is_held_over_expiry_is_settled_from_the_underlying(tmp_path: Path)
     held = run.positions.group_by("symbol", maintain_order=True).last().select("symbol", "quantity").rows()
     assert sorted(held) == [("AAA", 10), ("AAA100CE", 0), ("AAAFUT", 0)]
     assert run.round_trips.height == 2
+    last = run.equity.row(-1, named=True)
+    assert (last["reason"], last["unrealised"] + 0.0) == ("end", 10 * (50.5 + 0.05 * 3) - 10 * 100.05)
 
 
 def test_a_tape_past_expiry_without_a_price_is_an_error(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from alphapanda.contracts.events import ExecMode, PositionUpdate, SessionClose
 from alphapanda.contracts.instruments import Instrument
-from alphapanda.core.corporate_actions import ActionKind, CorporateAction, act
+from alphapanda.core.corporate_actions import ActionKind, CorporateAction, act, adjust, due
 from alphapanda.core.ledger import E8, Book, opened
 from alphapanda.services.portfolio_manager.service import PortfolioManager
 from tests.builders import INSTRUMENTS, root, session_open, tick
@@ -59,7 +59,7 @@ def test_what_was_held_before_is_part_of_the_start() -> None:
 
 def test_the_portfolio_says_what_an_action_did() -> None:
     """A split at the session's open: five times as many at a fifth of the price."""
-    room = PortfolioManager(INSTRUMENTS, {"s": held(10, 50)}, 60, {}, actions={DAY: [SPLIT]})
+    room = PortfolioManager(INSTRUMENTS, {"s": held(10, 50)}, 60, {}, actions=[SPLIT])
     assert [data for _, data in room.handle(session_open())] == [
         PositionUpdate(ExecMode.PAPER, "s", 101, 50, 10.0, 500 * E8, 0, 0)
     ]
@@ -82,3 +82,22 @@ def test_a_position_without_a_price_counts_at_its_cost() -> None:
     room = PortfolioManager(INSTRUMENTS, {"s": held(-10, 50)}, 60, {})
     (snapshot,) = (data for _, data in room.handle(root(9, SessionClose(DAY), 10)))
     assert (snapshot.equity_e8, snapshot.unrealised_e8, snapshot.gross_exposure_e8) == (500 * E8, 0, 500 * E8)  # type: ignore[attr-defined]
+
+
+def test_what_takes_effect_is_what_fell_due_since_the_last_session() -> None:
+    """A date without a session counts at the next; at the first session only its own; never twice."""
+    actions = [
+        CorporateAction(101, day, ActionKind.SPLIT, 2, 1) for day in ("2024-02-29", "2024-03-01", "2024-03-02", "2024-03-04")
+    ]
+    sessions = [("", "2024-03-01"), ("2024-03-01", "2024-03-01"), ("2024-03-01", "2024-03-04"), ("2024-03-04", "2024-03-05")]
+    found = [[one.ex_date for one in due(actions, last, now)] for last, now in sessions]
+    assert found == [["2024-03-01"], [], ["2024-03-02", "2024-03-04"], []]
+
+
+def test_last_prices_are_put_at_what_they_are_after_it_once() -> None:
+    """A split and a dividend on one day: 100 becomes 20, then 17.50; doing it again changes nothing."""
+    marks = {101: tick(3, 100.0, bid=99.0, ask=101.0).data, 102: tick(4, 50.0, token=102).data}
+    for _ in range(2):
+        adjust(marks, [SPLIT, DIVIDEND], DAY)  # type: ignore[arg-type]
+    mark = marks[101]
+    assert (mark.last_price, mark.bid, mark.ask, marks[102].last_price) == (17.5, 17.3, 17.7, 50.0)  # type: ignore[attr-defined]

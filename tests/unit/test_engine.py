@@ -109,7 +109,8 @@ def test_halting_a_strategy_cancels_its_orders_alone() -> None:
 def test_a_fill_names_order_signal_reference_and_charges() -> None:
     """All that later rooms need of it."""
     (_, filled) = said(engine(), tick(3, 100.0), order(5), tick(4, 101.0, 1))
-    assert filled == OrderFill(ExecMode.PAPER, "s", 101, "1-3-2-1-0", "1-3-3-1-0", 5, 101.0, 100.0, Charges(brokerage_e8=5))
+    charges = Charges(brokerage_e8=5)
+    assert filled == OrderFill(ExecMode.PAPER, "s", 101, "1-3-2-1-0", "1-3-3-1-0", 5, 101.0, 100.0, charges, product="CNC")
 
 
 def test_an_order_in_an_unknown_instrument_fails() -> None:

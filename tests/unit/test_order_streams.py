@@ -185,6 +185,7 @@ class Streams(RuleBasedStateMachine):
         if not hasattr(self, "orders"):
             return
         working = {one.placed.order_id: one for orders in self.engine.state.working.values() for one in orders}
+        assert sum(self.engine.state.net.values()) == sum(self.net.values())
         for order_id, order in self.orders.items():
             left = working[order_id].remaining if order_id in working else order.left
             assert order.filled + left == order.total

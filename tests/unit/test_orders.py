@@ -6,9 +6,10 @@ import msgspec
 import pytest
 
 from alphapanda.contracts.errors import ReferenceDataError
+from alphapanda.contracts.events import ExecMode, OrderTerms, OrderType, ValidatedSignal
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.core.corporate_actions import ActionKind, CorporateAction
-from tests.builders import root
+from tests.builders import made, root
 from tests.order_desk import Desk, quote
 
 QUOTES: dict[str, Any] = {"price": "opposite"}
@@ -182,5 +183,59 @@ def test_expiry_without_a_price_is_an_error_that_says_what_to_do() -> None:
 def test_a_split_changes_what_is_squared_off() -> None:
     """Three MIS for one at the open: 15 are closed."""
     action = CorporateAction(101, "2024-03-01", ActionKind.SPLIT, 3, 1)
-    desk = Desk(net={(1, "s1", 101, "MIS"): 5}, actions={"2024-03-01": [action]}).play("0: 33 | 1: square_off | 2: 34")
+    desk = Desk(net={(1, "s1", 101, "MIS"): 5}, actions=[action]).play("0: 33 | 1: square_off | 2: 34")
     assert desk.fills == [(-15, 34.0)]
+
+
+def test_a_strategys_own_exit_does_not_close_twice_what_is_squared_off() -> None:
+    """Before and after the square-off's fill; a new intraday position is refused, too."""
+    desk = Desk().play(
+        "0: 100 | 0: buy 5 product=MIS | 1: 101 | 3: square_off | 3.5: sell 5 product=MIS | 4: 102 | 4: sell 5 product=MIS"
+        " | 5: buy 5 product=MIS | 6: 103"
+    )
+    assert desk.fills == [(5, 101.0), (-5, 102.0)]
+    assert [line for line in desk.story if "failed" in line] == [f"{at} failed squared_off" for at in ("3.5", "4", "5")]
+
+
+def test_slices_of_one_order_do_not_cancel_each_other() -> None:
+    """Two slices against a stop: what they fill together the stop loses, once."""
+    desk = Desk({"fill_model": "depth"})
+    desk.play("0: 100 | 0: sell 60 trigger=90 id=s oco_group=x | 1: sell 20 limit=101 id=a oco_group=x")
+    first = desk.events[-1][1]
+    twin = ValidatedSignal(
+        ExecMode.PAPER, "s1", 101, first.signal_id, -20, 100.0, "place",
+        OrderTerms(OrderType.LIMIT, 101.0, client_order_id="a", oco_group="x"),
+    )  # fmt: skip
+    desk.do(made(5, 3, 1, twin, 1, n=1))
+    desk.play("2: 101/101.1 x30/9")
+    assert desk.story[3:] == [
+        "2 filled -20 at 101.0 left 0 [a]", "2 modified -40 limit=None trigger=90.0", "2 filled -10 at 101.0 left -10 [a]",
+        "2 modified -30 limit=None trigger=90.0",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rules", "timeline", "expected"),
+    [
+        # both sides share what participation allows
+        ({"participation": 0.1}, "0: 100 | 0: buy 9 | 0: sell 9 | 1: 100 v100", [(9, 100.0), (-1, 100.0)]),
+        # what a part left of an order that found its price is not resting
+        ({"fill_model": "depth", "limit_price": "limit"}, "0: 100 | 0: buy 9 limit=102 | 1: 99/100 x9/4 | 2: 99/101 x9/9",
+         [(4, 100.0), (5, 101.0)]),
+        # a new quantity alone leaves the order where it stands
+        ({"limit_rule": "through"}, "0: 100 | 0: buy 5 limit=99.9 id=a | 1: 100 | 1.5: modify a quantity=6 | 2: 99.9", []),
+        # no price that is none
+        ({"slippage_ticks": 2}, "0: 100 | 0: sell 5 | 1: 0.05 | 2: 50", [(-5, 49.9)]),
+        ({}, "0: 100 | 0: buy 5 | 1: 0 | 2: 50", [(5, 50.0)]),
+    ],
+)  # fmt: skip
+def test_what_a_tick_gives(rules: dict[str, Any], timeline: str, expected: list[tuple[int, float]]) -> None:
+    """Ticks of AAA."""
+    assert Desk(rules).play(timeline).fills == expected
+
+
+def test_exits_of_a_bracket_have_names_by_which_they_are_cancelled() -> None:
+    """e.stop and e.target of e."""
+    desk = Desk().play("0: 100 | 0: buy 5 stop_loss=95 take_profit=110 id=e | 1: 100")
+    desk.play("2: cancel e.stop | 3: modify e.target limit=109")
+    assert desk.story[4:] == ["2 cancelled -5 asked [stop]", "3 modified -5 limit=109.0 trigger=None [target]"]

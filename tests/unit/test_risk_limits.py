@@ -13,12 +13,14 @@ from alphapanda.contracts.events import (
     OrderFailed,
     OrderFill,
     RejectedSignal,
+    SessionOpen,
     SignalKind,
     SquareOff,
     TradingSignal,
     ValidatedSignal,
 )  # fmt: skip
 from alphapanda.contracts.instruments import Instrument
+from alphapanda.core.corporate_actions import ActionKind, CorporateAction
 from alphapanda.core.ledger import E8, opened
 from alphapanda.reference.profiles import load_profile
 from alphapanda.runtime.costs import margin_rule, with_broker_figures
@@ -26,7 +28,7 @@ from alphapanda.services.risk_manager.models import RiskLimits
 from alphapanda.services.risk_manager.rules import CHECKS, NEEDS, SWITCHED
 from alphapanda.services.risk_manager.service import RiskManager
 from alphapanda.services.strategy_runner.strategy import order_terms
-from tests.builders import INSTRUMENTS, made, root, session_open, tick
+from tests.builders import INSTRUMENTS, OPEN_NS, S, made, root, session_open, tick
 
 TABLE = {
     **INSTRUMENTS,
@@ -249,3 +251,78 @@ def test_the_docs_list_every_check_in_its_order() -> None:
     places = [paragraph.find(f"`{check.__name__}`") for check in CHECKS]
     assert -1 not in places
     assert places == sorted(places)
+
+
+def test_a_changed_order_is_held_to_the_limits_of_a_new_one() -> None:
+    """Its whole quantity, its value, what it costs at its new price, and the exchange's freeze quantity."""
+    change = {"kind": SignalKind.MODIFY, "client_order_id": "a"}
+    actual = []
+    for limits, size, more in (
+        ({"max_order_quantity": 10}, 15, {}), ({"max_order_notional": 1_000}, 10, {"limit": 100.05}),
+        ({}, 0, {"limit": 100.05}), ({"freeze_quantity": "refuse"}, 25, {}), ({}, -10, {}),
+    ):  # fmt: skip
+        room = risk(**limits)
+        verdict(room, signal(10, token=104, limit=90.0, client_order_id="a"))
+        verdict(room, signal(90, number=21, limit=100.0) if not limits else signal(1, number=21))
+        actual.append(verdict(room, signal(size, number=22, token=104, **change, **more))[0])
+    assert actual == ["order_quantity", "notional", "cash", "freeze_quantity", "order_terms"]
+
+
+def test_a_change_is_of_the_product_of_its_order() -> None:
+    """An intraday short grows: no short delivery."""
+    room = risk(broker_rules=True)
+    verdict(room, signal(-5, limit=101.0, product="MIS", client_order_id="a"))
+    assert verdict(room, signal(-8, number=21, kind=SignalKind.MODIFY, client_order_id="a")) == ("modify", -8)
+
+
+def test_every_slice_counts_for_the_rates() -> None:
+    """Five orders of one signal, where two a second are allowed."""
+    room = risk(orders_per_second=2, freeze_quantity="slice", require_cash=False)
+    assert verdict(room, signal(100, token=104)) == ("orders_per_second", 5, 2, "orders/s")
+
+
+def test_margin_is_by_the_product_in_which_each_part_is_held() -> None:
+    """100 CNC are covered whole: nothing is left for 1 MIS."""
+    room = risk(require_cash=False, require_margin=True)
+    verdict(room, signal(100))
+    room.handle(made(21, 4, 1, OrderFill(
+        ExecMode.PAPER, "s", 101, "1-20-2-1-0", "1-20-3-1-0", 100, 100.0, 100.0, Charges(), product="CNC"), 2))  # fmt: skip
+    assert verdict(room, signal(1, number=22, product="MIS"))[:2] == ("margin", 10_020.0)
+
+
+def test_a_reversal_is_no_way_out_of_a_stop() -> None:
+    """50 long with the day's loss spent: to flat it goes, and no further."""
+    room = risk(max_daily_loss=400)
+    verdict(room, signal(50))
+    room.handle(filled(50, 100.0))
+    room.handle(tick(30, 90.0, at_s=3))
+    assert [verdict(room, signal(size, number=31 + i))[0] for i, size in enumerate((-100, -50))] == ["daily_loss", "place"]
+
+
+def test_exits_that_cancel_each_other_count_once() -> None:
+    """5 held, both exits working: the target of 0 is on its way already."""
+    room = risk()
+    verdict(room, signal(5))
+    room.handle(filled(5, 100.0))
+    for i, terms in enumerate(({"limit": 110.0}, {"trigger": 95.0})):
+        verdict(room, signal(-5, number=25 + i, oco_group="x", **terms))
+    assert verdict(room, signal(0, number=31, kind=SignalKind.TARGET_QUANTITY))[0] == "nothing_to_do"
+
+
+def test_a_stop_that_buys_costs_its_trigger() -> None:
+    """100 at 200 are not paid for by 10,000."""
+    assert verdict(risk(), signal(100, trigger=200.0))[:2] == ("cash", -10_000.0)
+
+
+def test_a_split_is_no_loss_before_its_first_tick() -> None:
+    """50 at 100, then 100 at half: the day's loss is nothing, and an order passes."""
+    action = CorporateAction(101, "2024-03-04", ActionKind.SPLIT, 2, 1)
+    room = risk(max_daily_loss=400, max_drawdown=0.1)
+    room.actions = [action]
+    verdict(room, signal(50))
+    room.handle(filled(50, 100.0))
+    room.handle(root(40, SessionOpen("2024-03-04", OPEN_NS, OPEN_NS + S), 100))
+    seen = [verdict(room, signal(1, number=41, at_s=101))]
+    room.handle(tick(42, 50.0, at_s=102))
+    seen.append(verdict(room, signal(1, number=43, at_s=103)))
+    assert (seen, room.state.books["s"].quantity(101)) == ([("place", 1), ("place", 1)], 100)

@@ -27,7 +27,7 @@ from alphapanda.contracts.events import (
     SessionOpen,
 )  # fmt: skip
 from alphapanda.contracts.instruments import Instrument
-from alphapanda.core.corporate_actions import NO_ACTIONS, CorporateAction, act
+from alphapanda.core.corporate_actions import Actions, act, adjust, due
 from alphapanda.core.handler import Lane, Outputs
 from alphapanda.core.ledger import E8, ONE, Book, Position, to_e8, value_e8
 
@@ -42,6 +42,8 @@ class PortfolioState:
     books: dict[BookKey, Book]
     marks: dict[int, MarketTick]
     next_snapshot_ns: int = 0
+    session: str = ""  # the last that opened
+    closed: tuple[int, ...] = ()  # the seq that closed it
 
 
 class PortfolioManager(Lane):
@@ -57,7 +59,7 @@ class PortfolioManager(Lane):
 
     def __init__(
         self, instruments: Mapping[int, Instrument], books: Mapping[str, Book], snapshot_interval_s: int,
-        marks: dict[int, MarketTick], *, actions: Mapping[str, list[CorporateAction]] = NO_ACTIONS,
+        marks: dict[int, MarketTick], *, actions: Actions = (),
     ) -> None:  # fmt: skip
         super().__init__(0, PortfolioState({(ExecMode.PAPER, name): book for name, book in books.items()}, marks))
         self.actions = actions
@@ -80,8 +82,9 @@ class PortfolioManager(Lane):
             raise ContractError(f"fill {event.id} is for book {key}, and there are {sorted(self.state.books)}")
         multiplier_e8 = self._multipliers_e8[token]
         notional_e8 = value_e8(to_e8(fill.price), fill.quantity, multiplier_e8)
+        reason = "end" if event.pos[:2] == self.state.closed else "fill"  # a settlement belongs to the day that it ends
         position = book.fill(token, fill.quantity, notional_e8, fill.charges.total_e8)
-        return [(0, self._update(key, token, position)), *self._snapshots("fill", {key: book})]
+        return [(0, self._update(key, token, position)), *self._snapshots(reason, {key: book})]
 
     def _update(self, key: BookKey, token: int, position: Position) -> PositionUpdate:
         return PositionUpdate(
@@ -92,9 +95,12 @@ class PortfolioManager(Lane):
     def on_session_open(self, event: Event) -> Outputs:
         """Corporate actions of the session's date."""
         opened: Any = event.data
+        actions = due(self.actions, self.state.session, opened.session)
+        self.state.session = opened.session
+        adjust(self.state.marks, actions, opened.session)
         return [
             (0, self._update(key, action.instrument_token, book.positions[action.instrument_token]))
-            for action in self.actions.get(opened.session, ())
+            for action in actions
             for key, book in self.state.books.items()
             if act(book, action)
         ]
@@ -112,6 +118,7 @@ class PortfolioManager(Lane):
 
     def on_session_close(self, event: Event) -> Outputs:
         """Mark futures to market; the day's last word on every book."""
+        self.state.closed = event.pos[:2]
         return [*self._marked_to_market(), *self._snapshots("end", self.state.books)]
 
     def _marked_to_market(self) -> list[tuple[int, Payload]]:

@@ -28,6 +28,20 @@ def equity_e8(book: Book, marks: Marks, multipliers_e8: Multipliers) -> int:
     return total
 
 
+def counted(intents: Iterable[Intent]) -> list[Intent]:
+    """The intents that can all be filled: of those that cancel each other, the largest of each instrument and side."""
+    found: list[Intent] = []
+    largest: dict[tuple[str, int, bool], Intent] = {}
+    for intent in intents:
+        if not intent.oco_group:
+            found.append(intent)
+            continue
+        key = intent.oco_group, intent.token, intent.quantity > 0
+        if key not in largest or abs(intent.quantity) > abs(largest[key].quantity):
+            largest[key] = intent
+    return [*found, *largest.values()]
+
+
 def on_its_way(held: dict[int, int], intents: Iterable[Intent]) -> None:
     """Add what intents will bring to what is held."""
     for intent in intents:

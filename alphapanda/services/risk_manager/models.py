@@ -82,6 +82,8 @@ class Intent(msgspec.Struct):
     total: int = 0
     limit_e8: int | None = None  # None: at the market
     client_order_id: str = ""
+    oco_group: str = ""
+    product: str = ""
     modifications: int = 0
 
 
@@ -91,6 +93,7 @@ class Change(msgspec.Struct, frozen=True):
     intent_id: str
     added: int
     limit_e8: int | None
+    price_e8: int
 
 
 @dataclass(slots=True)
@@ -100,7 +103,7 @@ class RiskState:
     books: dict[str, Book]
     intents: dict[str, dict[str, Intent]]  # strategy -> signal id -> intent
     marks: dict[int, MarketTick]
-    products: dict[tuple[str, int], str] = field(default_factory=dict)  # (strategy, token) -> of its last order
+    held: dict[tuple[str, int, str], int] = field(default_factory=dict)  # (strategy, token, product) -> quantity
     changes: dict[str, Change] = field(default_factory=dict)  # by the change's signal id
     equity_at_open_e8: dict[str, int] = field(default_factory=dict)
     highest_e8: dict[str, int] = field(default_factory=dict)  # equity, as seen at decisions, fills and session opens
@@ -111,6 +114,7 @@ class RiskState:
     killed: bool = False
     session_open: bool = False
     squared_off: bool = False
+    session: str = ""  # the last that opened
 
 
 class Figures(msgspec.Struct, frozen=True, gc=False):
@@ -131,11 +135,12 @@ class Proposal(msgspec.Struct, frozen=True, gc=False):
     ts_ns: int
     instrument: Instrument | None
     mark: MarketTick | None
-    quantity: int
+    quantity: int  # still to be filled; of a modification, of the order as it will be
     price_e8: int
     reference_price: float | None
     position: int  # held and on its way, without this order
-    held: int  # held alone
+    size: int  # the order's whole quantity
+    orders: int  # it is sliced into
     killed: bool
     halted: bool
     session_open: bool
@@ -146,6 +151,7 @@ class Proposal(msgspec.Struct, frozen=True, gc=False):
     product: str = ""
     kind: str = ""
     known_order: bool = True  # cancel and modify: the order they name is working
+    turns: bool = False  # a modification from buying to selling, or back
     modifications: int = 0
     squared_off: bool = False
     protected: bool = False
@@ -159,5 +165,10 @@ class Proposal(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def reduces(self) -> bool:
-        """Whether the order makes a position smaller, or leaves it."""
-        return abs(self.position + self.quantity) <= abs(self.position)
+        """Whether the order only makes a position smaller, down to flat; a reversal opens another."""
+        return reduces(self.position, self.quantity)
+
+
+def reduces(position: int, quantity: int) -> bool:
+    """Whether a quantity only makes a position smaller, down to flat."""
+    return quantity == 0 or (position * quantity < 0 and abs(quantity) <= abs(position))

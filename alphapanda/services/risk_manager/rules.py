@@ -61,8 +61,13 @@ def stale_quote(p: Proposal, limits: RiskLimits) -> Breach | None:
 
 
 def order_terms(p: Proposal, limits: RiskLimits) -> Breach | None:
-    """The terms are whole: a LIMIT has its limit, a stop its trigger, an SL both, and MARKET neither."""
+    """The terms are whole: a LIMIT has its limit, a stop its trigger, an SL both, MARKET neither; a change keeps the side."""
     terms = p.terms
+    if p.turns:
+        return Breach(p.size, None, "side")
+    for price in _prices(p):
+        if price is not None and price <= 0:
+            return Breach(price, 0.0, "price")
     if terms is None or p.kind in CHANGES:
         return None
     has = terms.limit_price is not None, terms.trigger_price is not None
@@ -98,7 +103,7 @@ def price_band(p: Proposal, limits: RiskLimits) -> Breach | None:
     for price in _prices(p):
         if price is None:
             continue
-        last_e8 = to_e8(p.mark.last_price)
+        last_e8 = max(1, to_e8(p.mark.last_price))
         away_e8 = abs(to_e8(price) - last_e8)  # whole numbers, so that a price at the band is within it
         if limits.price_band_pct is not None and away_e8 * 100 > limits.price_band_pct * last_e8:
             return Breach(away_e8 * 100 / last_e8, limits.price_band_pct, "percent")
@@ -121,8 +126,9 @@ def freeze_quantity(p: Proposal, limits: RiskLimits) -> Breach | None:
     """One order is not above the exchange's freeze quantity; sliced, at most `max_slices` orders are not."""
     if p.instrument is None or p.instrument.freeze_quantity is None or limits.freeze_quantity == "off":
         return None
-    most = p.instrument.freeze_quantity * (limits.max_slices if limits.freeze_quantity == "slice" else 1)
-    return Breach(abs(p.quantity), most, "quantity") if abs(p.quantity) > most else None
+    slices = limits.max_slices if limits.freeze_quantity == "slice" and p.kind not in CHANGES else 1
+    most = p.instrument.freeze_quantity * slices
+    return Breach(abs(p.size), most, "quantity") if abs(p.size) > most else None
 
 
 def market_protection(p: Proposal, limits: RiskLimits) -> Breach | None:
@@ -146,21 +152,21 @@ def duplicate_signal(p: Proposal, limits: RiskLimits) -> Breach | None:
 
 def orders_per_second(p: Proposal, limits: RiskLimits) -> Breach | None:
     """Orders, modifications and cancellations of all strategies in the last second."""
-    return _rate(p.second, limits.orders_per_second, "orders/s")
+    return _rate(p.second, p.orders, limits.orders_per_second, "orders/s")
 
 
 def orders_per_minute(p: Proposal, limits: RiskLimits) -> Breach | None:
     """The same in the last minute."""
-    return _rate(p.minute, limits.orders_per_minute, "orders/min")
+    return _rate(p.minute, p.orders, limits.orders_per_minute, "orders/min")
 
 
 def orders_per_day(p: Proposal, limits: RiskLimits) -> Breach | None:
     """The same since session open."""
-    return _rate(p.today, limits.orders_per_day, "orders/day")
+    return _rate(p.today, p.orders, limits.orders_per_day, "orders/day")
 
 
-def _rate(sent: int, most: int | None, unit: str) -> Breach | None:
-    return Breach(sent + 1, most, unit) if most is not None and sent >= most else None
+def _rate(sent: int, orders: int, most: int | None, unit: str) -> Breach | None:
+    return Breach(sent + orders, most, unit) if most is not None and sent + orders > most else None
 
 
 def modifications(p: Proposal, limits: RiskLimits) -> Breach | None:
@@ -178,14 +184,14 @@ def self_cross(p: Proposal, limits: RiskLimits) -> Breach | None:
 def order_quantity(p: Proposal, limits: RiskLimits) -> Breach | None:
     """The order is not larger than `max_order_quantity`."""
     largest = limits.max_order_quantity
-    return Breach(abs(p.quantity), largest, "quantity") if largest is not None and abs(p.quantity) > largest else None
+    return Breach(abs(p.size), largest, "quantity") if largest is not None and abs(p.size) > largest else None
 
 
 def notional(p: Proposal, limits: RiskLimits) -> Breach | None:
     """The order's value is within `max_order_notional`."""
     if limits.max_order_notional is None or p.instrument is None:
         return None
-    value = abs(value_e8(p.price_e8, p.quantity, p.instrument.multiplier_e8)) / E8
+    value = abs(value_e8(p.price_e8, p.size, p.instrument.multiplier_e8)) / E8
     return Breach(value, limits.max_order_notional, "currency") if value > limits.max_order_notional else None
 
 

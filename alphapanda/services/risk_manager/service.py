@@ -28,12 +28,12 @@ from alphapanda.contracts.events import (
     ValidatedSignal,
 )  # fmt: skip
 from alphapanda.contracts.instruments import Instrument
-from alphapanda.core.corporate_actions import NO_ACTIONS, CorporateAction, act
+from alphapanda.core.corporate_actions import Actions, act, adjust, due, quantity_after
 from alphapanda.core.handler import Lane, Outputs
 from alphapanda.core.ledger import Book, to_e8, value_e8
 from alphapanda.services.risk_manager.books import MarginRule, equity_e8, in_full
 from alphapanda.services.risk_manager.models import Change, Intent, Proposal, RiskLimits, RiskState
-from alphapanda.services.risk_manager.proposals import Proposals
+from alphapanda.services.risk_manager.proposals import Proposals, slices
 from alphapanda.services.risk_manager.rules import CANCEL_CHECKS, CHANGES, NOTHING_TO_DO, Breach, Check, asked
 
 MINUTE_NS = 60_000_000_000
@@ -60,9 +60,9 @@ class RiskManager(Lane):
     def __init__(
         self, limits: RiskLimits, instruments: Mapping[int, Instrument], books: Mapping[str, Book],
         marks: dict[int, MarketTick], *, product: Product = Product.CNC, protected: bool = False,
-        margin: MarginRule = in_full, actions: Mapping[str, list[CorporateAction]] = NO_ACTIONS,
+        margin: MarginRule = in_full, actions: Actions = (), held: Mapping[tuple[str, int, str], int] | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(0, RiskState(dict(books), {strategy_id: {} for strategy_id in books}, marks))
+        super().__init__(0, RiskState(dict(books), {strategy_id: {} for strategy_id in books}, marks, dict(held or {})))
         self.limits, self.instruments, self.actions = limits, instruments, actions
         self._of = {strategy_id: limits.of_strategy(strategy_id) for strategy_id in books}
         self._checks = {strategy_id: asked(mine) for strategy_id, mine in self._of.items()}
@@ -125,32 +125,23 @@ class RiskManager(Lane):
         reference = signal.reference_price
         if reference is None:
             reference = state.marks[token].last_price
-        slices = self._slices(token, proposal.quantity)
-        intent = Intent(token, proposal.quantity, proposal.price_e8, len(slices), proposal.quantity)
+        sizes = [proposal.quantity]
+        if proposal.orders > 1:
+            sizes = slices(self.instruments[token], proposal.quantity)
+        intent = Intent(token, proposal.quantity, proposal.price_e8, len(sizes), proposal.quantity, product=proposal.product)
         if terms is not None:
+            intent.oco_group = terms.oco_group
             intent.limit_e8 = None if terms.limit_price is None else to_e8(terms.limit_price)
             intent.client_order_id = terms.client_order_id
         state.intents[strategy_id][event.id] = intent
-        state.products[strategy_id, token] = proposal.product
-        self._count(event.ts_ns, len(slices))
+        self._count(event.ts_ns, len(sizes))
         if self._of[strategy_id].duplicate_window_s is not None:
             state.last_signal[strategy_id, token] = event.ts_ns, _said(signal)
         lane = event.pos[3]
         return [
             (lane, ValidatedSignal(ExecMode.PAPER, strategy_id, token, event.id, quantity, reference, "place", terms))
-            for quantity in slices
+            for quantity in sizes
         ]
-
-    def _slices(self, token: int, quantity: int) -> list[int]:
-        """The quantity in orders that are not above the freeze quantity, where it is to be sliced."""
-        instrument = self.instruments[token]
-        most = instrument.freeze_quantity
-        if self.limits.freeze_quantity != "slice" or most is None or abs(quantity) <= most:
-            return [quantity]
-        most = max(most // instrument.lot_size * instrument.lot_size, instrument.lot_size)
-        whole, rest = divmod(abs(quantity), most)
-        sizes = [most] * whole + ([rest] if rest else [])
-        return sizes if quantity > 0 else [-size for size in sizes]
 
     def _change(self, event: Event, signal: TradingSignal, proposal: Proposal) -> Outputs:
         """Send a modification or cancellation; what a modification adds counts as on its way."""
@@ -158,12 +149,13 @@ class RiskManager(Lane):
         intent_id, intent = self._proposals.working(strategy_id, token, terms)
         if signal.kind is SignalKind.MODIFY and intent is not None:
             intent.modifications += 1
-            self.state.changes[event.id] = Change(intent_id, proposal.quantity, intent.limit_e8)
-            intent.quantity += proposal.quantity
-            intent.total += proposal.quantity
+            added = proposal.size - intent.total
+            self.state.changes[event.id] = Change(intent_id, added, intent.limit_e8, intent.price_e8)
+            intent.quantity += added
+            intent.total, intent.price_e8 = proposal.size, proposal.price_e8
             if terms is not None and terms.limit_price is not None:
                 intent.limit_e8 = to_e8(terms.limit_price)
-        self._count(event.ts_ns, 1)
+        self._count(event.ts_ns, proposal.orders)
         reference = self.state.marks[token].last_price if token in self.state.marks else 0.0
         return [(event.pos[3], ValidatedSignal(
             ExecMode.PAPER, strategy_id, token, event.id, int(signal.size), reference, str(signal.kind), terms,
@@ -186,6 +178,8 @@ class RiskManager(Lane):
         token = fill.instrument_token
         notional_e8 = value_e8(to_e8(fill.price), fill.quantity, self._multipliers_e8[token])
         self.state.books[fill.strategy_id].fill(token, fill.quantity, notional_e8, fill.charges.total_e8)
+        key = fill.strategy_id, token, fill.product
+        self.state.held[key] = self.state.held.get(key, 0) + fill.quantity
         self._settle(fill, ended=not fill.remaining)
         if self._tracks_highest:
             self._note_equity(opens=False)
@@ -205,7 +199,7 @@ class RiskManager(Lane):
         elif (intent := self.state.intents[failed.strategy_id].get(change.intent_id)) is not None:
             intent.quantity -= change.added
             intent.total -= change.added
-            intent.limit_e8 = change.limit_e8
+            intent.limit_e8, intent.price_e8 = change.limit_e8, change.price_e8
         return ()
 
     def _settle(self, told: Any, *, ended: bool) -> None:
@@ -233,9 +227,15 @@ class RiskManager(Lane):
         opened: Any = event.data
         state = self.state
         state.session_open, state.squared_off, state.sent_today = True, False, 0
-        for action in self.actions.get(opened.session, ()):
+        actions = due(self.actions, state.session, opened.session)
+        state.session = opened.session
+        adjust(state.marks, actions, opened.session)
+        for action in actions:
             for book in state.books.values():
                 act(book, action)
+            for key, held in state.held.items():
+                if key[1] == action.instrument_token:
+                    state.held[key] = quantity_after(held, action)
         self._note_equity(opens=True)
         return ()
 

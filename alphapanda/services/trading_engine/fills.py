@@ -1,6 +1,7 @@
 """How much a tick has on offer, and what one order takes of it."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 from alphapanda.contracts.events import MarketTick
 from alphapanda.contracts.instruments import Instrument
@@ -15,6 +16,7 @@ class Offer:
 
     for_buys: int | None
     for_sells: int | None
+    for_all: int | None = None  # for both together
 
     @classmethod
     def of(cls, tick: MarketTick, rules: PaperExecution, volumes: dict[int, int]) -> "Offer":
@@ -22,17 +24,22 @@ class Offer:
         buys = sells = None
         if rules.fill_model == "depth":
             buys, sells = tick.ask_quantity or 0, tick.bid_quantity or 0
+        together = None
         if rules.participation is not None:
-            share = int(_traded(tick, volumes) * rules.participation)
-            buys, sells = share if buys is None else min(buys, share), share if sells is None else min(sells, share)
-        return cls(buys, sells)
+            together = int(_traded(tick, volumes) * Fraction(str(rules.participation)))
+        return cls(buys, sells, together)
 
     def available(self, quantity: int) -> int | None:
         """What is left for a signed quantity."""
-        return self.for_buys if quantity > 0 else self.for_sells
+        side = self.for_buys if quantity > 0 else self.for_sells
+        if side is None or self.for_all is None:
+            return self.for_all if side is None else side
+        return min(side, self.for_all)
 
     def take(self, quantity: int) -> None:
         """Note that a signed quantity was taken."""
+        if self.for_all is not None:
+            self.for_all -= abs(quantity)
         if quantity > 0 and self.for_buys is not None:
             self.for_buys -= quantity
         elif quantity < 0 and self.for_sells is not None:
@@ -40,7 +47,7 @@ class Offer:
 
 
 def _traded(tick: MarketTick, volumes: dict[int, int]) -> int:
-    """What this tick traded: its last quantity, else the rise of the cumulative volume while orders worked."""
+    """What this tick traded: the rise of the cumulative volume while orders worked, else its last quantity."""
     if tick.volume is None:
         return tick.last_quantity or 0
     before = volumes.get(tick.instrument_token)

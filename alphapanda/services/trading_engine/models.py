@@ -1,7 +1,7 @@
 """How paper orders are filled."""
 
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -9,6 +9,7 @@ from alphapanda.contracts.events import MarketTick, OrderPlaced, OrderTerms, Pro
 from alphapanda.core.lifecycle import OrderState
 
 FillPrice = Literal["last", "opposite", "mid"]
+LatencyMs = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 FillModel = Literal["next_tick", "immediate", "bar_open", "depth"]
 
 
@@ -26,7 +27,7 @@ class PaperExecution(BaseModel):
     participation: float | None = Field(None, gt=0, le=1, description="most of a tick's traded quantity that orders may take")
     bar_interval_s: int = Field(60, ge=1, description="bar_open: bars from the session's open on, of this length")
     latency_ms: float = Field(0.0, ge=0, description="time from order to exchange; not for immediate")
-    latency_samples_ms: tuple[float, ...] = Field((), description="measured latencies, one drawn for each order by its pos")
+    latency_samples_ms: tuple[LatencyMs, ...] = Field((), description="measured latencies, one drawn for each order by its pos")
     slippage_ticks: float = Field(0.0, ge=0, description="ticks added against the order")
     slippage_bps: float = Field(0.0, ge=0, description="hundredths of a percent added against the order")
     market_protection_pct: float | None = Field(
@@ -84,4 +85,6 @@ class EngineState:
     today: dict[NetKey, tuple[int, int, bool]] = field(default_factory=dict)  # CNC: bought, sold, delivery charged
     volumes: dict[int, int] = field(default_factory=dict)  # last cumulative volume, with participation
     session_open: bool = False
+    squared_off: bool = False
+    session: str = ""  # the last that opened
     open_ts_ns: int = 0

@@ -44,7 +44,7 @@ def filled(order: WorkingOrder, quantity: int, price: float, notional_e8: int, c
     placed = order.placed
     return OrderFill(
         placed.exec_mode, placed.strategy_id, placed.instrument_token, placed.signal_id, placed.order_id, quantity, price,
-        placed.reference_price, charges, remaining, placed.client_order_id,
+        placed.reference_price, charges, remaining, placed.client_order_id, placed.product,
     )  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def modified(order: WorkingOrder, wanted: ValidatedSignal, signal_id: str) -> Or
     terms = wanted.terms or PLAIN
     limit = order.limit_price if terms.limit_price is None else terms.limit_price
     trigger = order.trigger_price if terms.trigger_price is None else terms.trigger_price
-    order.resting = False  # its new price may be there already
+    order.resting = order.resting and limit == order.limit_price  # a new price may be there already
     return _modified(order, signal_id, wanted.quantity or order.quantity, limit, trigger)
 
 
@@ -129,10 +129,11 @@ def leg(
 ) -> WorkingOrder:  # fmt: skip
     """An exit of a bracket: `name` is stop or target."""
     placed = parent.placed
+    own_name = f"{placed.client_order_id}.{name}" if placed.client_order_id else ""
     kind = OrderType.LIMIT if trigger is None else OrderType.SL_M
     return accepted(parent.lane, OrderPlaced(
         placed.exec_mode, placed.strategy_id, placed.instrument_token, placed.signal_id, f"{placed.order_id}:{name}", kind,
-        quantity, limit or trigger or 0.0, active_ns, placed.product, Validity.DAY, limit, trigger, "",
+        quantity, limit or trigger or 0.0, active_ns, placed.product, Validity.DAY, limit, trigger, own_name,
         placed.order_id,
     ), None, placed.order_id)  # fmt: skip
 

@@ -8,13 +8,14 @@ NS = 1_000_000_000
 NS_PER_MS = 1_000_000
 
 
-def fillable(tick: MarketTick, rules: PaperExecution) -> bool:
-    """Whether anything may fill at this tick: not where its quote is crossed, or stale."""
+def fillable(tick: MarketTick, ts_ns: int, rules: PaperExecution) -> bool:
+    """Whether anything may fill at this tick at `ts_ns`: not where its quote is crossed, or stale by then."""
     if tick.bid is not None and tick.ask is not None and tick.bid > tick.ask:
         return False
-    if rules.stale_quote_s is None or tick.exchange_ts_ns is None:
+    if rules.stale_quote_s is None:
         return True
-    return tick.ts_ns - tick.exchange_ts_ns <= rules.stale_quote_s * NS
+    since_ns = tick.ts_ns if tick.exchange_ts_ns is None else tick.exchange_ts_ns
+    return ts_ns - since_ns <= rules.stale_quote_s * NS
 
 
 def quoted(tick: MarketTick, quantity: int, price: str) -> float | None:
@@ -50,10 +51,11 @@ def fill_price(
     with the tick takes what is quoted.
     """
     price = quoted(tick, quantity, "opposite" if rules.fill_model == "depth" else rules.price)
-    if price is None:
+    if price is None or price <= 0:
         return None
     if limit is None:
-        return worsened(price, quantity, instrument, rules)
+        paid = worsened(price, quantity, instrument, rules)
+        return paid if paid > 0 else None
     if not limit_reached(price, limit, quantity, rules.limit_rule if resting else "touch"):
         return None
     if resting and rules.limit_price == "limit":

@@ -29,7 +29,7 @@ from alphapanda.contracts.events import (
     ValidatedSignal,
 )  # fmt: skip
 from alphapanda.contracts.instruments import Instrument
-from alphapanda.core.corporate_actions import NO_ACTIONS, CorporateAction, quantity_after
+from alphapanda.core.corporate_actions import Actions, adjust, due, quantity_after
 from alphapanda.core.handler import Lane, Outputs
 from alphapanda.core.ledger import to_e8, value_e8
 from alphapanda.core.lifecycle import TERMINAL, OrderState
@@ -61,7 +61,7 @@ class TradingEngine(Lane):
     def __init__(
         self, rules: PaperExecution, instruments: Mapping[int, Instrument], charge: ChargeRule,
         marks: dict[int, MarketTick], *, settlements_e8: Mapping[int, int] | None = None,
-        actions: Mapping[str, list[CorporateAction]] = NO_ACTIONS, net: Mapping[NetKey, int] | None = None,
+        actions: Actions = (), net: Mapping[NetKey, int] | None = None,
         tracks_deliveries: bool = True,
     ) -> None:  # fmt: skip
         super().__init__(0, EngineState(marks, net=dict(net or {})))
@@ -91,13 +91,24 @@ class TradingEngine(Lane):
         namesakes = self._named(lane, token, terms.client_order_id)
         if any(one.placed.signal_id != signal.signal_id for one in namesakes):  # slices of one signal share their name
             return [(lane, placed), (lane, o.refused(placed, "client_order_id_in_use"))]
+        if product == Product.MIS and state.squared_off and not self._closes(lane, placed):
+            return [(lane, placed), (lane, o.refused(placed, "squared_off"))]
         order = o.accepted(lane, placed, signal.terms, terms.oco_group)
         state.working.setdefault(token, []).append(order)
         said: Said = [(lane, placed)]
-        if self.rules.fill_model == "immediate" and state.session_open and fillable(state.marks[token], self.rules):
-            self._attempt(order, state.marks[token], event, Offer(None, None), said)
+        if self.rules.fill_model == "immediate" and state.session_open and fillable(state.marks[token], event.ts_ns, self.rules):
+            self._attempt(order, state.marks[token], event, Offer.of(state.marks[token], self.rules, {}), said)
             self._clear(token, said)
         return said
+
+    def _closes(self, lane: int, placed: OrderPlaced) -> bool:
+        """Whether a MIS order only closes what is held and not being closed already."""
+        token, quantity = placed.instrument_token, placed.quantity
+        held: int = self.state.net.get((lane, placed.strategy_id, token, Product.MIS), 0)
+        for one in self.state.working.get(token, ()):
+            if one.lane == lane and one.placed.product == Product.MIS:
+                held += one.remaining
+        return (held > 0) != (quantity > 0) and abs(quantity) <= abs(held)
 
     def _active_ns(self, event: Event) -> int:
         active_ns = event.ts_ns + latency_ns(self.rules, event.pos)
@@ -155,7 +166,7 @@ class TradingEngine(Lane):
         if not working:
             return ()
         offer = Offer.of(tick, self.rules, state.volumes)
-        if not state.session_open or not fillable(tick, self.rules):
+        if not state.session_open or not fillable(tick, event.ts_ns, self.rules):
             return ()
         said: Said = []
         ts_ns = event.ts_ns
@@ -180,7 +191,8 @@ class TradingEngine(Lane):
             said.append((order.lane, o.triggered(order, limit)))
         instrument = self.instruments[order.placed.instrument_token]
         quantity, price = pays(order, tick, offer, instrument, self.rules)
-        order.resting = True
+        if price is None and order.placed.order_type in o.PRICED:
+            order.resting = True
         if price is not None and quantity:
             self._fill(order, quantity, price, event, said)
         if order.is_ioc and order.state not in TERMINAL:
@@ -236,16 +248,20 @@ class TradingEngine(Lane):
                 said.append((order.lane, made.placed))
 
     def _reduce_others(self, order: WorkingOrder, quantity: int, said: Said) -> None:
-        """What one order of a group fills, the others lose."""
+        """What one order of a group fills, the others lose: each other signal as a whole, whose slices lose it in turn."""
+        left: dict[tuple[str, str], int] = {}
+        own = _member(order)
         for orders in list(self.state.working.values()):
             for one in orders:
-                if one is order or one.oco_group != order.oco_group or one.lane != order.lane or one.state in TERMINAL:
+                member = _member(one)
+                if one.oco_group != order.oco_group or one.lane != order.lane or member == own or one.state in TERMINAL:
                     continue
-                left = abs(one.remaining) - abs(quantity)
-                if left <= 0:
+                lost = min(left.get(member, abs(quantity)), abs(one.remaining))
+                left[member] = left.get(member, abs(quantity)) - lost
+                if lost == abs(one.remaining):
                     said.append((one.lane, o.cancelled(one, "oco")))
-                else:
-                    said.append((one.lane, o.resized(one, one.filled + (left if one.quantity > 0 else -left))))
+                elif lost:
+                    said.append((one.lane, o.resized(one, one.quantity - (lost if one.quantity > 0 else -lost))))
         for token in list(self.state.working):
             if token != order.placed.instrument_token:
                 self._clear(token, said)
@@ -270,9 +286,12 @@ class TradingEngine(Lane):
         """A new day: its grid of bars, its deliveries, and the corporate actions of its date."""
         opened: Any = event.data
         state = self.state
-        state.session_open, state.open_ts_ns = True, opened.open_ts_ns
+        state.session_open, state.squared_off, state.open_ts_ns = True, False, opened.open_ts_ns
         state.today.clear()
-        for action in self.actions.get(opened.session, ()):
+        actions = due(self.actions, state.session, opened.session)
+        state.session = opened.session
+        adjust(state.marks, actions, opened.session)
+        for action in actions:
             for key, held in list(state.net.items()):
                 if key[2] == action.instrument_token:
                     self._hold(key, quantity_after(held, action) - held)
@@ -280,6 +299,7 @@ class TradingEngine(Lane):
 
     def on_square_off(self, event: Event) -> Outputs:
         """Cancel working MIS orders, and close MIS positions at the market."""
+        self.state.squared_off = True
         said = self._cancel("square_off", lambda order: order.placed.product == Product.MIS)
         for (lane, strategy_id, token, product), held in sorted(self.state.net.items()):
             if product != Product.MIS:
@@ -332,6 +352,11 @@ class TradingEngine(Lane):
             said += [(order.lane, o.cancelled(order, reason)) for order in orders if which(order)]
             self._clear(token, said)
         return said
+
+
+def _member(order: WorkingOrder) -> tuple[str, str]:
+    """What counts as one in a group: the slices of one signal, and each kind of exit of one bracket."""
+    return order.placed.signal_id, order.placed.order_type if order.placed.parent_id else ""
 
 
 def protected(price: float, quantity: int, pct: float) -> float:
