@@ -7,7 +7,6 @@ directory made of links, in parameters, in the environment, and in the text of t
 
 import hashlib
 import json
-import os
 import shutil
 import sys
 import sysconfig
@@ -20,6 +19,7 @@ import polars as pl
 
 from alphapanda.adapters.tape import Seq, Tape, file_digest
 from alphapanda.pipeline import TICKS
+from alphapanda.runtime.settings import inherited
 
 UP, DOWN = 1.05, 0.95
 NOISE = 0.03
@@ -192,7 +192,7 @@ class Place:
 
     def environment(self) -> dict[str, str]:
         """The environment, with the other tape in it."""
-        return {name: self.substituted(value) for name, value in os.environ.items()}
+        return {name: self.substituted(value) for name, value in inherited().items()}
 
 
 def own_modules() -> list[Path]:

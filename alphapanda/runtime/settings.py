@@ -5,6 +5,7 @@ Read, in falling priority, from arguments, environment variables (`ALPHAPANDA_EX
 """
 
 import json
+import os
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
@@ -153,6 +154,11 @@ def load_settings(overrides: dict[str, Any] | None = None) -> Settings:
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, one['loc']))}: {one['msg']} (given {one['input']!r})" for one in error.errors()]
         raise ConfigurationError("settings: " + "; ".join(lines)) from error
+
+
+def inherited() -> dict[str, str]:
+    """The environment, for a process that is started: it reads its settings from there."""
+    return dict(os.environ)
 
 
 def _given(path: str, value: Any) -> Any:

@@ -15,6 +15,7 @@ from alphapanda.research.search import worker as other_end
 from alphapanda.research.search.evaluate import Evaluator, Job, Result
 from alphapanda.research.search.plan import Classes
 from alphapanda.research.search.worker import Done, Failed, Hello, Line, Progressed, Task
+from alphapanda.runtime.settings import inherited
 
 Told = Callable[[Job, int], None]
 """Called now and then with a job under way and its ticks so far."""
@@ -62,7 +63,7 @@ class Processes:
 
     def _start(self) -> None:
         threads = max(1, (os.cpu_count() or 1) // self.count)
-        environment = {"POLARS_MAX_THREADS": str(threads)} | os.environ  # they share the machine
+        environment = {"POLARS_MAX_THREADS": str(threads)} | inherited()  # they share the machine
         hello = msgspec.json.encode(Hello([os.getcwd(), *(path for path in sys.path if path)])) + b"\n"  # noqa: PTH109
         for _ in range(self.count):
             process = subprocess.Popen(  # noqa: S603  # our own module
