@@ -150,7 +150,7 @@ def load_settings(overrides: dict[str, Any] | None = None) -> Settings:
             place = place.setdefault(one, {})
         place[key] = _given(path, value)
     try:
-        return Settings(**nested)  # type: ignore[arg-type]  # sections are validated by pydantic
+        return Settings(**nested)
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, one['loc']))}: {one['msg']} (given {one['input']!r})" for one in error.errors()]
         raise ConfigurationError("settings: " + "; ".join(lines)) from error
