@@ -156,7 +156,7 @@ def _traded(run: Run) -> list[int]:
 def _final(run: Run) -> dict[int, float]:
     """Each traded or held instrument's last price in the run."""
     history = run.history
-    return history.view.last_prices(history.view.end, {*_traded(run), *history.held_at_start()})
+    return history.prices(history.view.end, {*_traded(run), *history.held_at_start()})
 
 
 def _attributed(

@@ -39,6 +39,8 @@ def _stale(p: Proposal, limits: RiskLimits) -> Breach:
 
 
 def _terms(p: Proposal, limits: RiskLimits) -> Breach:
+    if (found := rules.order_terms(p, limits)) is not None:
+        return found
     return Breach(None, None, OrderType.MARKET if p.terms is None else p.terms.order_type)
 
 
@@ -59,9 +61,8 @@ def _price_band(p: Proposal, limits: RiskLimits) -> Breach:
     stated = [price for price in rules._prices(p) if price is not None]
     if p.mark is None or not stated:
         return Breach(None, limits.price_band_pct, "percent")
-    last_e8 = to_e8(p.mark.last_price)
-    away_pct = max(abs(to_e8(price) - last_e8) * 100 / last_e8 for price in stated) if last_e8 else None
-    return Breach(away_pct, limits.price_band_pct, "percent")
+    last_e8 = max(1, to_e8(p.mark.last_price))
+    return Breach(max(abs(to_e8(price) - last_e8) * 100 / last_e8 for price in stated), limits.price_band_pct, "percent")
 
 
 def _lot_size(p: Proposal, limits: RiskLimits) -> Breach:
@@ -70,12 +71,12 @@ def _lot_size(p: Proposal, limits: RiskLimits) -> Breach:
 
 def _freeze(p: Proposal, limits: RiskLimits) -> Breach:
     most = None if p.instrument is None else p.instrument.freeze_quantity
-    slices = limits.max_slices if limits.freeze_quantity == "slice" else 1
-    return Breach(abs(p.quantity), None if most is None else most * slices, "quantity")
+    slices = limits.max_slices if limits.freeze_quantity == "slice" and p.kind not in rules.CHANGES else 1
+    return Breach(abs(p.size), None if most is None else most * slices, "quantity")
 
 
 def _notional(p: Proposal, limits: RiskLimits) -> Breach:
-    worth = None if p.instrument is None else abs(value_e8(p.price_e8, p.quantity, p.instrument.multiplier_e8)) / E8
+    worth = None if p.instrument is None else abs(value_e8(p.price_e8, p.size, p.instrument.multiplier_e8)) / E8
     return Breach(worth, limits.max_order_notional, "currency")
 
 
@@ -132,7 +133,7 @@ MEASURES: dict[Check, Measure] = {
     rules.freeze_quantity: _freeze,
     rules.market_protection: lambda p, limits: Breach(0.0, None, "percent"),
     rules.short_delivery: lambda p, limits: Breach(p.position + p.quantity, 0, "quantity"),
-    rules.order_quantity: lambda p, limits: Breach(abs(p.quantity), limits.max_order_quantity, "quantity"),
+    rules.order_quantity: lambda p, limits: Breach(abs(p.size), limits.max_order_quantity, "quantity"),
     rules.position: _book(_position),
     rules.notional: _notional,
     rules.gross_exposure: _book(_gross),
@@ -148,9 +149,9 @@ MEASURES: dict[Check, Measure] = {
     rules.account_daily_loss: _account(_loss),
     rules.account_drawdown: _account(_drawdown),
     rules.modifications: lambda p, limits: Breach(p.modifications + 1, limits.max_modifications, "modifications"),
-    rules.orders_per_second: lambda p, limits: Breach(p.second + 1, limits.orders_per_second, "orders/s"),
-    rules.orders_per_minute: lambda p, limits: Breach(p.minute + 1, limits.orders_per_minute, "orders/min"),
-    rules.orders_per_day: lambda p, limits: Breach(p.today + 1, limits.orders_per_day, "orders/day"),
+    rules.orders_per_second: lambda p, limits: Breach(p.second + p.orders, limits.orders_per_second, "orders/s"),
+    rules.orders_per_minute: lambda p, limits: Breach(p.minute + p.orders, limits.orders_per_minute, "orders/min"),
+    rules.orders_per_day: lambda p, limits: Breach(p.today + p.orders, limits.orders_per_day, "orders/day"),
 }
 """What each check looks at."""
 

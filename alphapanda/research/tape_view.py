@@ -50,9 +50,9 @@ class TapeView:
         (a, b), (c, d) = said["start"], said["end"]
         return cls(tape, (a, b), (c, d))
 
-    def last_prices(self, before: Seq, tokens: Collection[int]) -> dict[int, float]:
-        """Each instrument's last price before a seq, in the run's part; one without a tick is left out."""
-        found: dict[int, float] = {}
+    def last_prices(self, before: Seq, tokens: Collection[int]) -> dict[int, tuple[float, Seq]]:
+        """Each instrument's last price before a seq, and its seq, in the run's part; one without a tick is left out."""
+        found: dict[int, tuple[float, Seq]] = {}
         for file in reversed(self._files):
             if len(found) == len(tokens):
                 break
@@ -60,8 +60,8 @@ class TapeView:
                 continue
             wanted = pl.col("instrument_token").is_in([token for token in tokens if token not in found])
             rows = self._read(self.tape.path / file["path"], _PRICES).filter(wanted & _before(before) & ~_before(self.start))
-            last = rows.group_by("instrument_token").agg(pl.col("last_price").last())  # groups keep the order within
-            found |= dict(last.iter_rows())
+            last = rows.group_by("instrument_token").agg(pl.col("last_price", "epoch", "number").last())  # in order within
+            found |= {token: (price, (epoch, number)) for token, price, epoch, number in last.iter_rows()}
         return found
 
     def last_tick(self, upto: Seq, token: int) -> Event | None:

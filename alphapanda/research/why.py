@@ -173,7 +173,7 @@ class _Search:
         placed = self._placed(order_id) if order_id else None
         for one in (placed, row):
             if one is not None and one.get("signal_id"):
-                return str(one["signal_id"])
+                return "" if ":" in one["signal_id"] else str(one["signal_id"])  # what the engine does of itself has none
         return row["id"] if row is not None and row.get("type") == "TradingSignal" else ""
 
     def _signal(self, signal: dict[str, Any]) -> None:
@@ -187,7 +187,7 @@ class _Search:
         if cause[2] == 0:
             self._door("decided on", signal["cause"])
         features = self._features_run().topic(FEATURES)
-        known = features.filter((pl.col("instrument_token") == token) & _before(pos))
+        known = features.filter((pl.col("instrument_token") == token) & _known(cause))
         for kind, what in (("FeatureSet", "features"), ("Bar", "bar")):
             newest = known.filter(pl.col("type") == kind).unique("interval_s", keep="last", maintain_order=True)
             for row in _rows(newest):
@@ -355,9 +355,12 @@ def _part(row: dict[str, Any]) -> str:
     return names[row["type"]]
 
 
-def _before(pos: Pos) -> pl.Expr:
-    epoch, number = pl.col("epoch"), pl.col("number")
-    return (epoch < pos[0]) | ((epoch == pos[0]) & (number <= pos[1]))
+def _known(cause: Pos) -> pl.Expr:
+    """Features that a strategy had been handed when it decided on `cause`: it is handed them in `pos` order."""
+    epoch, number, stage, lane, n = cause
+    same = (pl.col("epoch") == epoch) & (pl.col("number") == number)
+    upto = (pl.col("lane") < lane) | ((pl.col("lane") == lane) & (pl.col("n") <= n)) if stage == 1 else pl.lit(value=False)
+    return (pl.col("epoch") < epoch) | ((pl.col("epoch") == epoch) & (pl.col("number") < number)) | (same & upto)
 
 
 def _rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
