@@ -12,7 +12,7 @@ import streamlit as st
 
 from alphapanda.contracts.errors import AlphaPandaError
 from alphapanda.research.performance import Statistic
-from alphapanda.research.tearsheet import CONVENTIONS, shown
+from alphapanda.research.tearsheet import CONVENTIONS, by_group, shown
 from alphapanda.research.why import Why
 from dashboards.catalogue import Entry
 
@@ -56,14 +56,17 @@ def cards(statistics: Mapping[str, Statistic], names: Iterable[str] = CARDS) -> 
 
 
 def statistics_table(statistics: Mapping[str, Statistic]) -> None:
-    """Every figure with its formula, for reading and to the last digit."""
+    """Every figure with its formula, for reading and to the last digit, a table for each kind."""
     st.caption(CONVENTIONS)
-    rows = [
-        {"statistic": one.name, "value": shown(one), "exact": "none" if one.value is None else repr(one.value), "unit": one.unit,
-         "formula": one.formula}
-        for one in statistics.values()
-    ]  # fmt: skip
-    st.table(pl.DataFrame(rows), hide_index=True, alt="Statistics")
+    for group, of_it in by_group(statistics):
+        if group:
+            st.markdown(f"##### {group.capitalize()}")
+        rows = [
+            {"statistic": one.name, "value": shown(one), "exact": "none" if one.value is None else repr(one.value),
+             "unit": one.unit, "formula": one.formula}
+            for one in of_it
+        ]  # fmt: skip
+        st.table(pl.DataFrame(rows), hide_index=True, alt=f"Statistics: {group}")
 
 
 def facts(title: str, rows: Mapping[str, Any]) -> None:

@@ -77,6 +77,19 @@ def buy_and_hold(run: Run, times: pl.Series) -> pl.DataFrame:
     return pl.DataFrame({"ts": times, "benchmark": run.start_equity * np.mean(growth, axis=0)})
 
 
+def benchmark_closes(run: Run) -> list[float] | None:
+    """What buying and holding was worth at the start and at each session close, as `performance.statistics` takes it.
+
+    None where nothing was traded, or the prices are not at hand.
+    """
+    ends = run.equity.filter(pl.col("reason") == "end").unique("ts", keep="last", maintain_order=True)["ts"]
+    try:
+        worth = buy_and_hold(run, ends)["benchmark"].to_list()
+    except NoPricesError:
+        return None
+    return [run.start_equity, *worth] if worth else None
+
+
 def last_prices(run: Run, tokens: Collection[int]) -> dict[int, float]:
     """The newest price of each instrument; one without a tick is left out. Raises NoPricesError."""
     found: dict[int, float] = {}

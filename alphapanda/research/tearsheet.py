@@ -7,7 +7,7 @@ import base64
 import gzip
 import html
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -228,13 +228,29 @@ def _plot(figure: go.Figure, number: int, kind: str) -> str:
 
 
 def _statistics(run: Run) -> str:
-    rows = (
+    head = "<tr><th>statistic</th><th>value</th><th>unit</th><th>formula</th></tr>"
+    rows = "".join(
+        f"<tr><th colspan=4>{html.escape(group)}</th></tr>{''.join(map(_statistic, of_it))}"
+        if group
+        else "".join(map(_statistic, of_it))
+        for group, of_it in by_group(run.statistics)
+    )
+    return f"<h2>Statistics</h2><p class=soft>{CONVENTIONS}</p><table>{head}{rows}</table>"
+
+
+def by_group(statistics: Mapping[str, Statistic]) -> list[tuple[str, list[Statistic]]]:
+    """Statistics of a kind together, in the order in which they come first."""
+    found: dict[str, list[Statistic]] = {}
+    for one in statistics.values():
+        found.setdefault(one.group, []).append(one)
+    return list(found.items())
+
+
+def _statistic(one: Statistic) -> str:
+    return (
         f"<tr><td>{one.name.replace('_', ' ')}</td><td class=n>{shown(one)}</td>"
         f"<td class=soft>{html.escape(one.unit)}</td><td class=soft>{html.escape(one.formula)}</td></tr>"
-        for one in run.statistics.values()
     )
-    head = "<tr><th>statistic</th><th>value</th><th>unit</th><th>formula</th></tr>"
-    return f"<h2>Statistics</h2><p class=soft>{CONVENTIONS}</p><table>{head}{''.join(rows)}</table>"
 
 
 def _details(run: Run) -> str:

@@ -9,7 +9,8 @@ import pytest
 import alphapanda as ap
 from alphapanda.adapters.tape import Tape
 from alphapanda.contracts.events import MarketTick
-from alphapanda.research.prices import NoPricesError, buy_and_hold, last_prices, price_points
+from alphapanda.research.performance import statistics
+from alphapanda.research.prices import NoPricesError, benchmark_closes, buy_and_hold, last_prices, price_points
 from alphapanda.research.runs import Run
 from alphapanda.research.session_run import SessionRun
 from alphapanda.runtime.log.compact import compact
@@ -80,6 +81,18 @@ def test_the_benchmark_is_what_a_bare_loop_finds(run: Run, tape: Tape) -> None:
     found = buy_and_hold(run, times)
     assert len(tokens) > 1
     assert found["benchmark"].to_list() == pytest.approx(values, rel=1e-12)
+
+
+def test_the_benchmark_at_closes_is_what_statistics_take(run: Run, tmp_path: Path) -> None:
+    """The start, and the last close of the only session; none without the tape."""
+    closes = benchmark_closes(run)
+    end = buy_and_hold(run, run.equity["ts"])["benchmark"][-1]
+    assert closes == [run.start_equity, end]
+    found = statistics(run.equity, run.fills, run.round_trips, run.start_equity, closes)
+    assert found["benchmark_return"].value == pytest.approx(end / run.start_equity - 1)
+    gone = Run.open(run.path)
+    gone.manifest["tape"]["path"] = str(tmp_path / "nowhere")
+    assert benchmark_closes(gone) is None
 
 
 def test_nothing_traded_has_no_benchmark(tape: Tape, tmp_path: Path) -> None:

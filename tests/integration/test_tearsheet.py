@@ -60,14 +60,16 @@ def test_it_needs_nothing_from_elsewhere(run: Run) -> None:
 
 
 def test_every_statistic_stands_there_with_its_formula(run: Run) -> None:
-    """As `run.statistics` has them."""
+    """As `run.statistics` has them, those of a kind together."""
     text = page(run)
     rows = re.findall(
         r"<tr><td>([^<]+)</td><td class=n>([^<]+)</td><td class=soft>([^<]*)</td><td class=soft>([^<]*)</td></tr>", text
     )
     expected = [(one.name.replace("_", " "), shown(one), one.unit) for one in run.statistics.values()]
-    assert [row[:3] for row in rows] == expected
+    assert sorted(row[:3] for row in rows) == sorted(expected)
     assert all(row[3] for row in rows)
+    groups = re.findall(r"<tr><th colspan=4>([^<]+)</th></tr>", text)
+    assert groups == list(dict.fromkeys(one.group for one in run.statistics.values()))
 
 
 def test_it_has_every_figure_that_was_promised(run: Run) -> None:
