@@ -8,6 +8,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ def run_sensitivity(wanted: Wanted, how: How, classes: Classes) -> Sensitivity:
     baseline: Point = {name: settings[name.partition(".")[0]][name.partition(".")[2]] for name in varied}
     asked = wanted.model_copy(update={"search": wanted.search.model_copy(update={"settings": varied, "params": {}})})
     parts = [Stage(_part("train", tapes, [whole(tape, wanted.start, wanted.end) for tape in tapes]), None)]
-    plan = make_plan("sensitivity", asked, tapes, parts, classes, table.points(baseline, varied))
+    plan = make_plan("sensitivity", asked, tapes, parts, classes, partial(table.points, baseline))
     return Sensitivity(_carried_out(plan, tapes, how, classes))
 
 

@@ -3,6 +3,7 @@
 An `Evaluator` stays warm: classes are imported once, each tape is opened and verified once.
 """
 
+import gc
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from alphapanda.runtime.replay_run import Progress, run_replay
 from alphapanda.runtime.settings import load_settings
 from alphapanda.runtime.strategies import code_digest
 from alphapanda.services.strategy_runner.strategy import Strategy
+
+COLLECT_EVERY_S = 1.0
+"""Replays leave cycles behind, and while one is under way nobody looks for them; to look costs as much as a small replay."""
 
 
 class JobStrategy(msgspec.Struct, frozen=True):
@@ -82,6 +86,7 @@ class Evaluator:
     def __init__(self, classes: Classes) -> None:
         self._given, self._classes = classes, dict[str, type[Strategy]]()
         self._tapes: dict[str, Tape] = {}
+        self._collected_s = time.monotonic()
 
     def __call__(self, job: Job, progress: Progress | None = None) -> Result:
         """Replay one job. What is wrong with its set alone is in the result; TapeError and ConfigurationError are raised."""
@@ -94,7 +99,12 @@ class Evaluator:
         except Exception as error:  # noqa: BLE001  # whatever an author's code raises with this set: the others go on
             seconds = round(time.perf_counter() - began, 6)
             return Result(job.key, job.number, job.part, job.point, job.tape_digest, job.span, seconds, said(error))
-        return _result(job, run, time.perf_counter() - began)
+        result = _result(job, run, time.perf_counter() - began)
+        if time.monotonic() - self._collected_s >= COLLECT_EVERY_S:
+            del run
+            gc.collect()
+            self._collected_s = time.monotonic()
+        return result
 
     def _tape(self, job: Job) -> Tape:
         tape = self._tapes.get(job.tape)

@@ -136,7 +136,6 @@ def light_replay(
     is_cold = span.start > tape.seqs[0]
     if is_cold:
         start_cold(replay, tape, span.start)
-    gc.collect()  # the replay before this one left cycles behind
     gc.freeze()  # what is there by now stays: collecting need not look at it again and again
     try:
         ticks = drive(replay, tape, span.start, span.end, container.settings.replay.batch_rows, progress)

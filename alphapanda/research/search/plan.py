@@ -7,7 +7,7 @@ stands in the folder's manifest, and a search goes on only under a plan that is 
 import functools
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,14 +126,18 @@ def settings_of(plan: Plan, point: Point) -> dict[str, Any]:
 
 def make_plan(
     kind: str, wanted: Wanted, tapes: Sequence[Tape], stages: Sequence[Stage], classes: Classes,
-    points: Sequence[Point] | None = None,
+    table: Callable[[Mapping[str, Dimension]], Sequence[Point]] | None = None,
 ) -> Plan:  # fmt: skip
-    """The plan; `points` replaces what the method would draw. Raises ConfigurationError for what cannot be searched."""
+    """The plan; `table` makes the sets of the dimensions in place of the method.
+
+    Raises ConfigurationError for what cannot be searched.
+    """
     search, strategies = wanted.search, planned(wanted, classes)
     settings = recorded(load_settings(dict(wanted.settings)))
     dimensions = _typed(search.params, search.settings, strategies, settings, classes)
-    if points is None and not dimensions:
+    if not dimensions:
         raise ConfigurationError("there is nothing to search over: name at least one parameter or setting with its values")
+    points: Sequence[Point] | None = None if table is None else table(dimensions)
     if points is None and search.method != "optuna":
         points = grid(dimensions) if search.method == "grid" else drawn(dimensions, search.trials, search.seed)
     plan = Plan(

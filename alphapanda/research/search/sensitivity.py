@@ -9,7 +9,7 @@ import polars as pl
 from alphapanda.contracts.errors import ConfigurationError
 from alphapanda.research.search import figures, honest
 from alphapanda.research.search.outcome import STATS
-from alphapanda.research.search.space import Dimension, Point, Span, dimension, grid
+from alphapanda.research.search.space import Dimension, Point, Span, grid
 from alphapanda.research.search.sweep import Sweep, problems
 
 MODEL, LATENCY, SLIPPAGE = "execution.fill_model", "execution.latency_ms", "execution.slippage_ticks"
@@ -28,9 +28,8 @@ def assumptions(columns: Sequence[str], given: Mapping[str, Any]) -> dict[str, A
     return {**DEFAULTS, MODEL: models, **given}
 
 
-def points(baseline: Point, varied: Mapping[str, Any]) -> list[Point]:
+def points(baseline: Point, dimensions: Mapping[str, Dimension]) -> list[Point]:
     """What stands in the settings first, then every combination that differs: `immediate` knows no latency."""
-    dimensions: dict[str, Dimension] = {name: dimension(name, one) for name, one in varied.items()}
     if MODEL not in dimensions or any(isinstance(one, Span) for one in dimensions.values()):
         raise ConfigurationError("a sensitivity table has values to be compared, no ranges")
     found = [baseline]

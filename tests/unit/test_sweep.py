@@ -1,0 +1,535 @@
+"""Searches: what is tried, where tapes are cut, what is proposed, how luck is counted, and what stands in a folder."""
+
+import math
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import alphapanda as ap
+from alphapanda.adapters.tape import Tape
+from alphapanda.contracts.errors import AlphaPandaError, ConfigurationError
+from alphapanda.research.search import figures, honest
+from alphapanda.research.search.api import StrategyLike, importable_name
+from alphapanda.research.search.folder import SearchFolder, found_in
+from alphapanda.research.search.outcome import Outcome
+from alphapanda.research.search.propose import Optuna
+from alphapanda.research.search.ranges import Fold, Length, folds, local_text, session_starts, split, whole
+from alphapanda.research.search.sensitivity import assumptions, points
+from alphapanda.research.search.space import Span, dimension, drawn, grid
+from alphapanda.research.search.sweep import Sweep, at_the_edge
+from alphapanda.research.search.walkforward import WalkForward
+from alphapanda.runtime.tape_make import make_tape
+from strategies.ema_cross import EmaCross
+
+DAYS = [date(2024, 3, day) for day in (1, 4, 5, 6, 7, 11, 12, 13)]
+FREE = {"charges.profile": "none"}
+
+
+@pytest.fixture(scope="module")
+def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight sessions."""
+    path = tmp_path_factory.mktemp("tapes") / "eight"
+    make_tape(path, seed=5, days=DAYS, ticks=300, instruments=2)
+    return path
+
+
+@pytest.fixture(scope="module")
+def day(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One session."""
+    path = tmp_path_factory.mktemp("tapes") / "one"
+    make_tape(path, seed=5, ticks=1_500, instruments=2)
+    return path
+
+
+class Local(ap.Strategy):
+    """Buys at its first ticks; only this module has it, but a file stands behind it."""
+
+    size: int = 1
+    fails_at: int = 0
+    raises_at: int = 0
+
+    def on_start(self) -> None:
+        self.seen = 0
+        if self.size == self.fails_at:
+            raise ValueError(f"{self.size} is too much")
+
+    def on_market_data(self, tick: Any) -> Any:
+        self.seen += 1
+        if self.size == self.raises_at and self.seen == 20:
+            raise RuntimeError("enough")
+        if self.seen < 3:
+            yield self.buy(tick.instrument_token, self.size)
+
+
+def small(tape: Path, out: Path, strategy: StrategyLike = EmaCross, **more: Any) -> Sweep:
+    """A sweep of six sets in this process."""
+    asked: dict[str, Any] = {"params": {"fast": [2, 5, 10], "slow": [20, 40]}, "settings": FREE, "workers": 0} | more
+    return ap.sweep(tape, strategy, out=out, **asked)
+
+
+# ---- what is tried
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("10,20,30", ("10", "20", "30")),
+        ("10:30:10", Span(10, 30, 10)),
+        ("1:3", Span(1, 3)),
+        ("0.1:0.3:0.1", Span(0.1, 0.3, 0.1)),
+        ("log:0.001:1", Span(0.001, 1, None, True)),
+        ([1, 2], (1, 2)),
+        (range(1, 4), (1, 2, 3)),
+        ({"low": 1, "high": 9, "step": 4}, Span(1, 9, 4)),
+        (7, (7,)),
+        ("a:b", ("a:b",)),
+    ],
+)
+def test_a_dimension_is_read_from_text_lists_and_tables(text: Any, expected: Any) -> None:
+    """Both ends of a range belong to it."""
+    assert dimension("x", text) == expected
+
+
+@pytest.mark.parametrize("wrong", ["", "3:1", "1:3:0", "log:0:1", "log:a:b", [], {"from": 1}, "1:inf"])
+def test_a_dimension_that_is_none_is_refused(wrong: Any) -> None:
+    """With a sentence."""
+    with pytest.raises(ConfigurationError):
+        dimension("x", wrong)
+
+
+def test_a_grid_has_every_combination_once_the_last_dimension_fastest() -> None:
+    """And floats end where they are said to end."""
+    found = grid({"a": Span(0.1, 0.3, 0.1), "b": ("x", "y")})
+    expected = [{"a": a, "b": b} for a in (0.1, 0.2, 0.3) for b in ("x", "y")]
+    assert found == expected
+
+
+def test_a_grid_over_any_number_or_of_too_many_sets_is_refused() -> None:
+    """The way out is in the message."""
+    with pytest.raises(ConfigurationError, match="STEP"):
+        grid({"a": Span(0.0, 1.0)})
+    with pytest.raises(ConfigurationError, match="at most"):
+        grid({"a": tuple(range(1000)), "b": tuple(range(1000))})
+
+
+@given(st.integers(1, 40), st.integers(0, 5))
+def test_sets_drawn_by_chance_differ_and_lie_in_their_ranges(count: int, seed: int) -> None:
+    """The same seed draws the same."""
+    space = {"a": Span(1, 6), "b": Span(0.5, 2.5), "c": Span(1e-3, 1.0, None, True), "d": ("x", "y")}
+    found = drawn(space, count, seed)
+    inside = all(1 <= one["a"] <= 6 and 0.5 <= one["b"] <= 2.5 and 1e-3 <= one["c"] <= 1 and one["d"] in "xy" for one in found)
+    assert (len(found), len({repr(one) for one in found}), inside, drawn(space, count, seed)) == (count, count, True, found)
+
+
+def test_a_small_space_is_drawn_whole() -> None:
+    """Where more sets are asked for than there are."""
+    assert len(drawn({"a": Span(1, 3), "b": ("x", "y")}, 50, 1)) == 6
+
+
+# ---- where tapes are cut
+
+
+def test_the_holdout_is_the_last_sessions(tape: Path) -> None:
+    """Cut at the open of a session, nothing twice and nothing lost."""
+    opened = Tape.open(tape)
+    span = whole(opened, None, None)
+    train, late = split(opened, span, 0.3)
+    starts = session_starts(opened, span)
+    assert late is not None
+    assert (train.start, train.end, late.start, late.end) == (opened.seqs[0], starts[6], starts[6], opened.seqs[1])
+    assert local_text(opened, late) == "2024-03-12 09:15 to 2024-03-13 15:28"
+
+
+def test_a_tape_of_one_session_is_cut_by_its_market_time(day: Path) -> None:
+    """Seven tenths of it come before the cut."""
+    opened = Tape.open(day)
+    train, late = split(opened, whole(opened, None, None), 0.3)
+    assert late is not None
+    hours = local_text(opened, late).split(" ")[1]
+    assert (train.end, hours) == (late.start, "13:38")
+
+
+def test_folds_follow_one_another_with_their_gap(tape: Path) -> None:
+    """Rolling trainings have one length, anchored ones the same beginning; tests touch, and never overlap a training."""
+    opened = Tape.open(tape)
+    span = whole(opened, None, None)
+    at = [*session_starts(opened, span), span.end]
+    lengths = Length(3, True), Length(2, True), Length(1, True)
+    rolling, anchored = (folds(opened, span, *lengths, anchored=one) for one in (False, True))
+    assert rolling == [Fold((at[0], at[3]), (at[4], at[6])), Fold((at[2], at[5]), (at[6], at[8]))]  # type: ignore[arg-type]
+    assert anchored == [Fold((at[0], at[3]), (at[4], at[6])), Fold((at[0], at[5]), (at[6], at[8]))]  # type: ignore[arg-type]
+
+
+def test_folds_in_market_time_are_for_one_session(tape: Path, day: Path) -> None:
+    """Nights are no market time."""
+    lengths = Length.of("train", "2h"), Length.of("test", "1h"), Length.of("gap", "10m")
+    opened = Tape.open(day)
+    found = folds(opened, whole(opened, None, None), *lengths, anchored=False)
+    assert [local_text(opened, one.test)[11:16] for one in found] == ["11:25", "12:25", "13:25", "14:25"][: len(found)]
+    assert (len(found), found[0].train.end < found[0].test.start) == (4, True)
+    with pytest.raises(ConfigurationError, match="one session"):
+        folds(Tape.open(tape), whole(Tape.open(tape), None, None), *lengths, anchored=False)
+
+
+def walked(tape: Tape, train: Length, test: Length) -> list[Fold]:
+    return folds(tape, whole(tape, None, None), train, test, Length(0, True), anchored=True)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda tape: Length.of("train", "soon"), "not a length"),
+        (lambda tape: split(tape, whole(tape, None, None), 1.0), "part of the tape"),
+        (lambda tape: whole(tape, "1-500", "1-500"), "nothing of"),
+        (
+            lambda tape: folds(tape, whole(tape, None, None), Length(9, True), Length(1, True), Length(0, True), anchored=True),
+            "less",
+        ),
+        (
+            lambda tape: folds(tape, whole(tape, None, None), Length(0, True), Length(1, True), Length(0, True), anchored=True),
+            "least",
+        ),
+        (
+            lambda tape: folds(tape, whole(tape, None, None), Length(2, True), Length(9, False), Length(0, True), anchored=True),
+            "all in",
+        ),
+    ],
+)
+def test_cuts_that_cannot_be_made_are_refused(tape: Path, call: Any, message: str) -> None:
+    """With a sentence."""
+    with pytest.raises(ConfigurationError, match=message):
+        call(Tape.open(tape))
+
+
+# ---- luck
+
+
+def test_the_deflated_sharpe_ratio_is_that_of_its_paper() -> None:
+    """Bailey and Lopez de Prado 2014, the numerical example: 0.9004 of 100 trials, 0.9505 of 46."""
+    best = honest.Moments(2.5 / math.sqrt(250), 1250, -3, 10, "session")
+    of_100, of_46 = (honest.deflated_sharpe(best, 0.5 / 250, count) or 0 for count in (100, 46))
+    assert (round(honest.expected_max_sharpe(0.5 / 250, 100), 4), round(of_100, 4), round(of_46, 3)) == (0.1132, 0.9004, 0.951)
+
+
+def test_the_expected_best_of_many_without_skill_is_what_chance_gives() -> None:
+    """Against a simulation of normal Sharpe ratios."""
+    rng = np.random.default_rng(7)
+    for count in (5, 64, 500):
+        simulated = rng.normal(0, 0.1, (4_000, count)).max(axis=1).mean()
+        assert honest.expected_max_sharpe(0.01, count) == pytest.approx(simulated, rel=0.05)
+
+
+def test_moments_are_those_of_the_population_and_need_twenty_returns() -> None:
+    """Kurtosis 3 for a normal distribution."""
+    values = np.random.default_rng(1).normal(0.1, 1, 200_000).tolist()
+    found = honest.moments(values, "session")
+    assert found is not None
+    assert (found.sharpe, found.skew, found.kurtosis) == pytest.approx((0.1, 0, 3), abs=0.05)
+    assert (honest.moments(values[:19], "session"), honest.moments([0.5] * 30, "session")) == (None, None)
+
+
+def test_luck_is_told_where_the_best_is_no_better_than_chance() -> None:
+    """And where it cannot be told; not for one set, nor for one beyond doubt."""
+    rng = np.random.default_rng(3)
+    lucky = [honest.moments(rng.normal(0, 1, 250).tolist(), "session") for _ in range(50)]
+    best = max(lucky, key=lambda one: one.sharpe if one else 0)
+    sure = honest.moments(rng.normal(1, 1, 250).tolist(), "session")
+    told = [len(honest.luck(honest.deflate(one, lucky, 50), 50)) for one in (best, sure, None)]
+    assert (told, honest.luck(None, 1)) == ([1, 0, 1], [])
+
+
+# ---- sweeps
+
+
+def test_the_best_set_is_chosen_in_training_and_looked_at_in_the_holdout_alone(tape: Path, tmp_path: Path) -> None:
+    """One replay of the holdout; its figures are those of a replay of that range."""
+    found = small(tape, tmp_path, holdout=0.4)
+    best, replays = found.best, found.replays
+    assert best is not None
+    late = replays.filter(pl.col("part") == "holdout")
+    start, _ = found.plan.stages[0].test.ranges[0]  # type: ignore[union-attr]
+    run = ap.replay(tape, [EmaCross(**best.point)], settings=FREE, start=start, out=tmp_path / "runs")
+    assert best.score == found.results["net_pnl"].max()
+    assert (late.height, late["digest"][0], best.holdout, found.done) == (1, run.digest, run.stats["net_pnl"], True)
+
+
+def test_digests_and_statistics_are_those_of_whole_runs(tape: Path, tmp_path: Path) -> None:
+    """With and without keeping the runs."""
+    light, kept = small(tape, tmp_path, name="light"), small(tape, tmp_path, name="kept", keep_runs=True)
+    run = ap.load(kept.replays["run_id"][3], kept.path / "runs")
+    files = [Outcome(one.folder).tried(one.stage.train)[3].results[0] for one in (light, kept)]
+    assert files[0].digests == files[1].digests == run.manifest["digests"]
+    assert files[0].stats == files[1].stats == run.stats
+    assert files[0].counts == files[1].counts
+
+
+def test_several_tapes_and_settings_are_searched_together(tape: Path, day: Path, tmp_path: Path) -> None:
+    """A set's score is the mean over tapes; counts add up."""
+    found = small([tape, day], tmp_path, params={"fast": [2, 5]}, vary={"execution.slippage_ticks": [0, 2]}, holdout=0.25)  # type: ignore[arg-type]
+    replays = found.replays.filter(pl.col("part") == "train")
+    first = replays.filter(pl.col("number") == 0)
+    assert (found.tried, replays.height) == (4, 8)
+    assert found.results["score"][0] == pytest.approx(first["net_pnl"].mean())
+    assert found.results["fills"][0] == first["fills"].sum()
+    assert found.results["execution.slippage_ticks"].to_list() == [0.0, 2.0, 0.0, 2.0]
+    assert found.results["slippage"][1] > found.results["slippage"][0]
+
+
+def test_a_set_that_fails_or_halts_does_not_count_and_the_others_go_on(day: Path, tmp_path: Path) -> None:
+    """Neither can be best; why stands in the results, with the author's line."""
+    found = small(day, tmp_path, Local(fails_at=3, raises_at=2), params={"size": [1, 2, 3]}, objective="charges", settings={})
+    problems = found.results["problem"].to_list()
+    assert problems[0] is None
+    assert "RuntimeError: enough" in problems[1]
+    assert "test_sweep.py" in problems[1]
+    assert "ValueError: 3 is too much at test_sweep.py" in problems[2]
+    assert found.best is not None
+    assert found.best.point == {"size": 1}
+
+
+def test_less_is_better_where_it_is_a_cost(day: Path, tmp_path: Path) -> None:
+    """Of charges the least."""
+    found = small(day, tmp_path, Local(), params={"size": [5, 1, 9]}, objective="charges", settings={})
+    assert found.best is not None
+    assert found.best.point == {"size": 1}
+
+
+def test_what_must_be_said_is_said(tape: Path, tmp_path: Path) -> None:
+    """Few round trips, luck, no holdout, a best set at the edge, and an objective that none has."""
+    said = " ".join(small(tape, tmp_path, Local(), params={"size": [1, 2, 3]}).warnings)
+    none = small(tape, tmp_path, objective="sharpe")
+    why = "none of 6 sets has a value of sharpe (it needs 20 sessions): there is no best set"
+    assert all(part in said for part in ("rests on 0 round trips", "the best of 3 sets", "no holdout", "lies at the edge"))
+    assert (none.best, none.warnings) == (None, [why])
+
+
+def test_only_numbers_with_something_on_both_sides_have_edges() -> None:
+    """Texts have none, and two values are all edge."""
+    results = pl.DataFrame({"a": [1, 2, 3], "b": ["x", "y", "z"], "c": [1, 1, 2], "d": [3, 4, 5]})
+    said = at_the_edge(results, {"a": 3, "b": "x", "c": 2, "d": 4}, dict.fromkeys("abcd"))
+    assert [line.split(" ")[2] for line in said] == ["a=3"]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"params": {}}, "nothing to search over"),
+        ({"params": {"speed": [1]}}, "has no parameter 'speed'"),
+        ({"params": {"fast": ["a"]}}, "EmaCross.fast='a'"),
+        ({"params": {"other.fast": [1]}}, "of no strategy"),
+        ({"vary": {"execution.speed": [1]}}, "cannot be varied"),
+        ({"vary": {"storage.runs": ["x"]}}, "cannot be varied"),
+        ({"vary": {"execution.latency_ms": [-1]}}, "latency_ms"),
+        ({"objective": "luck"}, "objective 'luck' is not known"),
+        ({"method": "guess"}, "search.method"),
+        ({"holdout": 1.5}, "search.holdout"),
+        ({"workers": -1}, "number of processes"),
+        ({"params": {"symbols": "1:3"}}, "symbols=1"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_before_the_first_replay(tape: Path, tmp_path: Path, more: Any, message: str) -> None:
+    """With a sentence, and without a folder of results."""
+    with pytest.raises(ConfigurationError, match=message):
+        small(tape, tmp_path, **more)
+    assert not list(tmp_path.rglob("results/*"))
+
+
+def test_classes_that_only_this_process_has_are_searched_here_alone(day: Path, tmp_path: Path) -> None:
+    """Processes cannot have a function's class."""
+
+    class Inner(Local):
+        """Of a function."""
+
+    found = ap.sweep(day, Inner, {"size": [1, 2]}, out=tmp_path)
+    with pytest.raises(ConfigurationError, match="workers=0"):
+        ap.sweep(day, Inner, {"size": [1, 2]}, out=tmp_path, workers=2)
+    names = [importable_name(one) for one in (Inner, Local, EmaCross)]
+    assert (found.tried, names) == (2, [None, f"{__name__}:Local", "strategies.ema_cross:EmaCross"])
+
+
+def test_several_strategies_are_named_in_their_parameters(day: Path, tmp_path: Path) -> None:
+    """id.name, each book with its own."""
+    found = ap.sweep(day, [EmaCross, Local(size=3)], {"ema_cross.fast": [3, 9], "local.size": [1]}, workers=0, out=tmp_path)
+    assert found.results.select("ema_cross.fast", "local.size").rows() == [(3, 1), (9, 1)]
+    with pytest.raises(ConfigurationError, match=r"ema_cross\.NAME"):
+        ap.sweep(day, [EmaCross, Local], {"fast": [3]}, workers=0, out=tmp_path)
+
+
+# ---- folders
+
+
+def test_a_search_goes_on_only_under_an_equal_plan(tape: Path, day: Path, tmp_path: Path) -> None:
+    """Other settings, tapes, sets, holdouts or fixed parameters are refused by name; what is finished is not touched."""
+    first = small(tape, tmp_path, name="x")
+    before = {path.name: path.stat().st_mtime_ns for path in (first.path / "results").iterdir()}
+    for more, named in (
+        ({"settings": {}}, "settings"), ({"holdout": 0.3}, "the ranges"), ({"params": {"fast": [2]}}, "the values to be tried"),
+        ({"strategy": EmaCross(quantity=2)}, "the strategies"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigurationError, match=named):
+            small(tape, tmp_path, name="x", **more)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="the tape"):
+        small(day, tmp_path, name="x")
+    again = small(tape, tmp_path, name="x")
+    assert {path.name: path.stat().st_mtime_ns for path in (again.path / "results").iterdir()} == before
+
+
+def test_other_code_of_the_strategy_is_refused(day: Path, tmp_path: Path) -> None:
+    """Its digest is in the plan."""
+    file, text = tmp_path / "mine.py", Path(EmaCross.__module__.replace(".", "/") + ".py").read_text(encoding="utf-8")
+    file.write_text(text, encoding="utf-8")
+    small(day, tmp_path, f"{file}:EmaCross", name="x")
+    file.write_text(text + "# changed\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="their code"):
+        small(day, tmp_path, f"{file}:EmaCross", name="x")
+
+
+def test_a_damaged_result_is_named_and_a_missing_one_replayed(day: Path, tmp_path: Path) -> None:
+    """Removing the file is the way out."""
+    first = small(day, tmp_path, name="x")
+    digests = first.replays["digest"].to_list()
+    file = sorted((first.path / "results").iterdir())[0]
+    file.write_text("{", encoding="utf-8")
+    with pytest.raises(AlphaPandaError, match="is damaged: remove it"):
+        small(day, tmp_path, name="x")
+    file.unlink()
+    assert (Sweep.open(first.path).tried, small(day, tmp_path, name="x").replays["digest"].to_list()) == (5, digests)
+
+
+def test_folders_are_found_newest_first_and_others_refused(day: Path, tmp_path: Path) -> None:
+    """A sweep is no walk-forward."""
+    paths = [small(day, tmp_path, name=name).path for name in ("a", "b")]
+    assert [one.path for one in found_in(tmp_path)] == paths[::-1]
+    with pytest.raises(AlphaPandaError, match="no walk-forward"):
+        WalkForward.open(paths[0])
+    with pytest.raises(AlphaPandaError, match="is not a search"):
+        SearchFolder.open(tmp_path / "c")
+    with SearchFolder.open(paths[0]).alone(), pytest.raises(AlphaPandaError, match="is being searched by process"):
+        small(day, tmp_path, name="a")
+
+
+# ---- optuna
+
+
+def optuna_sweep(day: Path, out: Path, **more: Any) -> Sweep:
+    asked: dict[str, Any] = {"trials": 14, "params": {"fast": Span(2, 30), "slow": Span(30, 90, 30)}} | more
+    return small(day, out, method="optuna", **asked)
+
+
+def test_optunas_proposals_are_the_same_after_a_kill(day: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped in the middle of a batch, it goes on as if nothing had been."""
+    whole_ = optuna_sweep(day, tmp_path / "whole")
+    kept, finished = SearchFolder.keep, []
+
+    def keep(self: SearchFolder, result: Any) -> None:
+        if len(finished) == 6:
+            raise KeyboardInterrupt
+        finished.append(result.key)
+        kept(self, result)
+
+    monkeypatch.setattr(SearchFolder, "keep", keep)
+    with pytest.raises(KeyboardInterrupt):
+        optuna_sweep(day, tmp_path / "cut")
+    monkeypatch.undo()
+    again = optuna_sweep(day, tmp_path / "cut")
+    columns = ["number", "fast", "slow", "score"]
+    assert again.results.select(columns).equals(whole_.results.select(columns))
+    assert len(list(Optuna(again.plan, "train", again.path).batches())) == 0
+
+
+def test_optuna_finds_more_than_chance(day: Path, tmp_path: Path) -> None:
+    """It searches floats, whole numbers, choices and magnitudes, for the least of a cost too."""
+    space = {"size": Span(1, 500)}
+    found = optuna_sweep(day, tmp_path, strategy=Local(), params=space, trials=30, objective="charges", settings={})
+    by_chance = drawn(space, 30, 1)
+    assert found.best is not None
+    assert found.best.point["size"] < sorted(one["size"] for one in by_chance)[2]
+
+
+# ---- figures and pages
+
+
+def test_a_heatmap_shows_every_set_and_marks_the_best(day: Path, tmp_path: Path) -> None:
+    """A cell a set; over one dimension a line."""
+    found = small(day, tmp_path)
+    assert found.best is not None
+    shown = found.heatmap()
+    cells = found.results.pivot("fast", index="slow", values="score").sort("slow").drop("slow").rows()
+    assert [tuple(row) for row in shown.data[0].z] == cells
+    assert (shown.data[1].x[0], shown.data[1].y[0]) == tuple(map(str, found.best.point.values()))
+    assert len(small(day, tmp_path, params={"fast": [2, 3]}).heatmap().data[0].x) == 2
+    with pytest.raises(ConfigurationError, match="was not searched over"):
+        found.heatmap(x="speed")
+    with pytest.raises(ConfigurationError, match="have no luck"):
+        found.heatmap(value="luck")
+
+
+def test_a_heatmap_is_the_mean_over_other_dimensions() -> None:
+    """And says so; without any set it says that."""
+    frame = pl.DataFrame({"a": [1, 1, 2], "b": [1, 1, 1], "c": [1, 2, 1], "score": [1.0, 3.0, 5.0]})
+    shown = figures.heatmap(frame, "a", "b")
+    assert ([list(row) for row in shown.data[0].z], "mean over" in shown.layout.title.text) == ([[2.0, 5.0]], True)
+    assert "no set is finished" in figures.heatmap(frame.clear(), "a", "b").layout.annotations[0].text
+
+
+def test_a_card_says_best_holdout_tried_and_warnings(tape: Path, tmp_path: Path) -> None:
+    """In HTML without scripts."""
+    found = small(tape, tmp_path, holdout=0.3)
+    text = found._repr_html_()
+    assert all(part in text for part in ("6 sets tried", "best: fast=", "on the holdout", "⚠"))
+    assert "<script" not in text
+
+
+# ---- walk-forward and sensitivity
+
+
+def test_a_walk_forward_tests_each_best_set_where_it_was_not_chosen(tape: Path, tmp_path: Path) -> None:
+    """Its sums are those of its tests; each fold's best is that of its own training."""
+    found = ap.walkforward(tape, EmaCross, {"fast": [2, 5, 10], "slow": [20, 40]}, train=3, test=2, gap=1, settings=FREE,
+                           workers=0, out=tmp_path)  # fmt: skip
+    replays = found.replays
+    tests = replays.filter(pl.col("part").str.ends_with("test"))
+    assert found.stats["net_pnl"] == pytest.approx(tests["net_pnl"].sum())
+    assert (found.stats["sessions"], found.stats["folds"], found.tried, tests.height) == (4, 2, 6, 2)
+    for fold, part in zip(found.folds.iter_rows(named=True), ("fold001-train", "fold002-train"), strict=True):
+        assert fold["train_score"] == replays.filter(pl.col("part") == part)["net_pnl"].max()
+    assert any("2 folds are few" in line for line in found.warnings)
+    assert WalkForward.open(found.path).folds.equals(found.folds)
+    assert "Walk-forward" in found._repr_html_()
+    assert len(found.plot().data[0].x) == 2
+
+
+def test_a_walk_forward_walks_along_one_tape(tape: Path, day: Path, tmp_path: Path) -> None:
+    """Several have no common order."""
+    with pytest.raises(ConfigurationError, match="one tape"):
+        ap.walkforward([tape, day], EmaCross, {"fast": [2]}, out=tmp_path)  # type: ignore[arg-type]
+
+
+def test_a_sensitivity_table_begins_with_the_settings_and_tries_each_assumption_once(day: Path, tmp_path: Path) -> None:
+    """`immediate` has no latency; slippage against the order costs; a changed sign is told."""
+    settings = {"execution.latency_ms": 7, "charges.profile": "none"}
+    found = ap.sensitivity(day, EmaCross(fast=3, slow=9), settings=settings, workers=0, out=tmp_path,
+                           vary={"execution.latency_ms": [0, 500], "execution.slippage_ticks": [0, 3]})  # fmt: skip
+    table = found.table
+    expected = 1 + 3 * 2 * 2 + 2
+    again = table.filter((pl.col("fill_model") == "next_tick") & (pl.col("latency_ms") == 500)).sort("slippage_ticks")
+    assert (table.height, table.row(0)[:3], table["change"][0]) == (expected, ("next_tick", 7.0, 0.0), 0.0)
+    assert table.filter(pl.col("fill_model") == "immediate")["latency_ms"].to_list() == [0.0, 0.0]
+    assert again["net_pnl"][0] > again["net_pnl"][1]
+    assert found.heatmap().data[0].z is not None
+    assert "Sensitivity" in found._repr_html_()
+
+
+def test_depth_is_left_out_where_the_tape_has_no_quantities() -> None:
+    """Of the defaults; and ranges are no table."""
+    quoted = ["bid", "ask", "bid_quantity", "ask_quantity"]
+    models = [assumptions(columns, {})["execution.fill_model"] for columns in (quoted, quoted[:2])]
+    assert models == [("next_tick", "bar_open", "depth", "immediate"), ("next_tick", "bar_open", "immediate")]
+    with pytest.raises(ConfigurationError, match="no ranges"):
+        points({}, {"execution.fill_model": ("depth",), "execution.latency_ms": Span(0, 9)})
