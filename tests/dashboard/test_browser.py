@@ -100,9 +100,10 @@ def test_a_fill_says_why_it_came_about(served: Served, store: Store, watched: Wa
     expect(page.get_by_role("heading", name=re.compile("^Why"))).to_be_visible(timeout=PATIENCE_MS)
     token = store.days.fills.group_by("instrument_token").len().sort("len", "instrument_token", descending=[True, False])[0, 0]
     first = store.days.fills.filter(pl.col("instrument_token") == token)["id"][0]
-    table = page.locator("[data-testid=stTable]").first
+    steps, table = store.days.why(first).steps, page.locator("[data-testid=stTable]").first
+    expect(table.locator("tbody tr")).to_have_count(len(steps), timeout=PATIENCE_MS)
     ids = [row.locator("td").nth(1).inner_text() for row in table.locator("tbody tr").all()]
-    assert ids == [one.id for one in store.days.why(first).steps]
+    assert ids == [one.id for one in steps]
     watched.clean()
     page.get_by_role("heading", name=re.compile("^Why")).scroll_into_view_if_needed()
     picture(page, "dashboard-why")
