@@ -123,7 +123,8 @@ def _chosen(sweep: Sweep) -> None:
     _cells(cells)
     if best.holdout_stats:
         both = {"statistic": list(STATS), "training": [_number(best.stats.get(one)) for one in STATS]}
-        st.table(pl.DataFrame(both | {"holdout": [_number(best.holdout_stats.get(one)) for one in STATS]}), hide_index=True)
+        with st.expander("Its statistics in training and on the holdout"):
+            st.table(pl.DataFrame(both | {"holdout": [_number(best.holdout_stats.get(one)) for one in STATS]}), hide_index=True)
 
 
 def _walk_forward(walk: WalkForward) -> None:

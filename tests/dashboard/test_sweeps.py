@@ -88,5 +88,5 @@ def test_a_sweep_with_its_holdout(
     assert [one for row in cells for one in row] == pytest.approx(scores)
     watching.drawn(page)
     watched.clean()
-    page.get_by_text("Chosen set").scroll_into_view_if_needed()
+    page.get_by_text("Chosen set").evaluate("one => one.scrollIntoView({block: 'start'})")
     picture(page, "dashboard-sweep")
