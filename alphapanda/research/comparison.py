@@ -122,7 +122,7 @@ def compare(a: Run, b: Run, *, ways: bool = True) -> Comparison:
     """Compare two runs; `ways=False` leaves out how each came to the first differing decision, which may replay the tape."""
     made_with = list(differing(_made_with(a), _made_with(b)))
     first = diff(a, b)
-    notes = [] if same_tape(a, b) else ["the runs are of different tapes: what stands at the same place is not the same moment"]
+    notes = list(_tapes(a, b))
     if first is None:
         return Comparison(a, b, made_with, None, None, changed_frame([], {}, priced=True), Attribution(0, 0, 0, 0, 0), notes)
     try:
@@ -143,9 +143,13 @@ def compare(a: Run, b: Run, *, ways: bool = True) -> Comparison:
     return Comparison(a, b, made_with, first, decision, frame, attribution, notes)
 
 
-def same_tape(a: Run, b: Run) -> bool:
-    """Whether both are of one tape, and of the same part of it."""
-    return all(a.manifest["tape"][name] == b.manifest["tape"][name] for name in ("digest", "start", "end"))
+def _tapes(a: Run, b: Run) -> Iterator[str]:
+    """What to know where the runs are not of the same part of one tape."""
+    one, other = a.manifest["tape"], b.manifest["tape"]
+    if one["digest"] != other["digest"]:
+        yield "the runs are of different tapes: what stands at the same place is not the same moment"
+    elif (one["start"], one["end"]) != (other["start"], other["end"]):
+        yield "the runs are of different parts of the tape: each is valued at its own end"
 
 
 def _traded(run: Run) -> list[int]:

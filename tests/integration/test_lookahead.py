@@ -106,7 +106,7 @@ def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def checked(where: Path | str, *names: str, cuts: int = 2, **params: Any) -> Verdict:
+def checked(where: Path | str, *names: str, cuts: int = 1, **params: Any) -> Verdict:
     strategies = [{"class": name, "params": params} for name in names]
     return check(make_spec("test", {"tape": where, "strategies": strategies}), cuts=cuts, workers=2)
 
@@ -150,7 +150,7 @@ def test_a_tape_beside_the_strategys_file_is_another_one_too(tape: Path, tmp_pat
     own = tmp_path / "day"
     rewritten(Tape.open(tape), own)
     path = cheater(tmp_path, FUTURE_BAR, "TAPE = Path(__file__).parent / 'day'")
-    assert checked(own, f"{path}:FutureBar", cuts=1).first is not None
+    assert checked(own, f"{path}:FutureBar").first is not None
 
 
 def test_the_shipped_strategies_are_clean(tape: Path) -> None:
@@ -176,7 +176,7 @@ def test_two_replays_that_differ_by_themselves_are_told_apart_from_looking_ahead
         "import random\nimport alphapanda as ap\n\nclass Dice(ap.Strategy):\n    def on_market_data(self, tick):\n"
         "        if random.random() < 0.1:\n            yield self.buy(tick.instrument_token)\n"
     )
-    found = checked(tape, f"{path}:Dice", cuts=1)
+    found = checked(tape, f"{path}:Dice")
     assert (found.repeatable, found.clean) == (False, False)
     assert "not repeatable" in "\n".join(lines(found))
 
@@ -191,7 +191,7 @@ def test_other_files_are_named(tape: Path, tmp_path: Path) -> None:
         "    def on_market_data(self, tick):\n        self.n += 1\n        if self.n % 50 == 0:\n"
         "            yield self.buy(tick.instrument_token)\n"
     )
-    found = checked(tape, f"{path}:Reader", cuts=1, levels=str(tmp_path / "levels.csv"))
+    found = checked(tape, f"{path}:Reader", levels=str(tmp_path / "levels.csv"))
     said = "\n".join(lines(found))
     assert (found.clean, [Path(one).name for one in found.read_besides]) == (True, ["levels.csv"])
     assert "parameter levels" in said
@@ -201,7 +201,7 @@ def test_a_strategy_that_opens_the_original_in_spite_of_all_is_not_clean(tape: P
     """Its path is put together so that no text names it."""
     half = [str(tape)[:9], str(tape)[9:]]
     path = cheater(tmp_path, FUTURE_BAR, f"TAPE = ''.join({half!r})")
-    found = checked(tape, f"{path}:FutureBar", cuts=1)
+    found = checked(tape, f"{path}:FutureBar")
     assert (found.clean, found.findings, [str(tape) in one for one in found.read_the_tape][:1]) == (False, [], [True])
 
 
@@ -212,7 +212,7 @@ def test_a_replay_that_fails_without_its_future_is_a_finding(tape: Path, tmp_pat
         f"class Counts(ap.Strategy):\n    def on_start(self):\n        assert ticks(TAPE).height == {count}, 'too few'\n"
         "    def on_market_data(self, tick):\n        yield self.target(tick.instrument_token, 1)\n"
     ), f"TAPE = {str(tape)!r}")  # fmt: skip
-    found = checked(tape, f"{path}:Counts", cuts=1)
+    found = checked(tape, f"{path}:Counts")
     assert {one.future for one in found.findings} == {"truncated"}
     assert "too few" in found.findings[0].error
 
