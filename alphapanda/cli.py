@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from alphapanda import cli_record, cli_results, cli_run, cli_sweep, cli_ui, cli_verify
+from alphapanda import cli_new, cli_record, cli_results, cli_run, cli_sweep, cli_ui, cli_verify
 from alphapanda.adapters.tape import Tape
 from alphapanda.cli_dlq import dlq
 from alphapanda.cli_terminal import Bar, err, out, pairs, print_json
@@ -41,6 +41,7 @@ cli_record.mount(app, tape_app)
 cli_ui.mount(app)
 cli_results.mount(app)
 cli_sweep.mount(app)
+cli_new.mount(app)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 PROOF_FAILED = 3
 

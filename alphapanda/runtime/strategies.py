@@ -9,8 +9,10 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import linecache
 import sys
 import sysconfig
+import traceback
 from pathlib import Path
 from types import ModuleType
 
@@ -47,16 +49,39 @@ def _load(where: str) -> ModuleType:
         if spec is None or spec.loader is None or not path.exists():
             raise ConfigurationError(f"strategy file {where} is not there")
         module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[path.stem]
+            raise _not_imported(where, error) from error
         return module
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
         return importlib.import_module(where)
     except ModuleNotFoundError as error:
+        if error.name is None or not f"{where}.".startswith(f"{error.name}."):
+            raise _not_imported(where, error) from error  # it is there, and imports what is not
         raise ConfigurationError(
             f"strategy module {where!r} cannot be imported: {error}; run from the folder that holds it"
         ) from error
+    except Exception as error:
+        raise _not_imported(where, error) from error
+
+
+def _not_imported(where: str, error: Exception) -> ConfigurationError:
+    return ConfigurationError(f"strategy {where} cannot be imported: {type(error).__name__}: {error}, at {author_line(error)}")
+
+
+def author_line(error: BaseException) -> str:
+    """`file.py:12`: where an error arose in what was written outside AlphaPanda and the installed packages.
+
+    Of a syntax error, the line that cannot be read; `?` where nothing of the author's took part.
+    """
+    if isinstance(error, SyntaxError) and error.filename is not None:
+        return f"{Path(error.filename).name}:{error.lineno}"
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(Path(frame.filename).resolve())]
+    return f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else "?"
 
 
 def source_of(cls: type[Strategy]) -> str:
@@ -68,10 +93,23 @@ def source_of(cls: type[Strategy]) -> str:
     try:
         return inspect.getsource(cls)
     except (OSError, TypeError) as error:
+        if (found := _cell_source(cls)) is not None:
+            return found
         raise ConfigurationError(
             f"the source of {cls.__name__} cannot be found, so the run could not be repeated: put the class into a file"
             " or a notebook cell"
         ) from error
+
+
+def _cell_source(cls: type[Strategy]) -> str | None:
+    """The class's part of its notebook cell: the kernel keeps a cell's text under the name that its functions' code says."""
+    for one in vars(cls).values():
+        code = getattr(one, "__code__", None)
+        text = "" if code is None else "".join(linecache.getlines(code.co_filename))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ClassDef) and node.name == cls.__name__:
+                return ast.get_source_segment(text, node)
+    return None
 
 
 def code_digest(cls: type[Strategy]) -> str:

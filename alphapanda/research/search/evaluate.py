@@ -22,7 +22,7 @@ from alphapanda.research.search.plan import Classes, class_named
 from alphapanda.runtime.container import AppContainer, StrategySpec
 from alphapanda.runtime.replay_run import Progress, run_replay
 from alphapanda.runtime.settings import load_settings
-from alphapanda.runtime.strategies import code_digest
+from alphapanda.runtime.strategies import author_line, code_digest
 from alphapanda.services.strategy_runner.strategy import Strategy
 
 COLLECT_EVERY_S = 1.0
@@ -142,11 +142,7 @@ def said(error: BaseException) -> str:
     """An error in words: a user's mistake as it stands, another with its kind and the author's line."""
     if isinstance(error, AlphaPandaError):
         return str(error)
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    at = "" if frame is None else f" at {Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno}"
-    return f"{type(error).__name__}: {error}{at}"
+    return f"{type(error).__name__}: {error}, at {author_line(error)}"
 
 
 def _result(job: Job, run: Run, seconds: float) -> Result:
