@@ -18,7 +18,8 @@ from alphapanda.adapters.topic_files import TopicColumns
 from alphapanda.contracts import events as e
 from alphapanda.contracts.errors import AlphaPandaError
 from alphapanda.contracts.events import OrderFill, Payload
-from alphapanda.pipeline import CANCELLED, COPIES, DOOR, FAILED, FILLED, OUTPUT_TOPICS, PLACED, REJECTED, STAGES, TICKS
+from alphapanda.pipeline import COPIES, DOOR, OUTPUT_TOPICS, REJECTED, STAGES, TICKS
+from alphapanda.research.order_history import WORKING_STATES
 from alphapanda.research.runs import Run
 
 RECORDED = (*DOOR, *OUTPUT_TOPICS)
@@ -51,8 +52,7 @@ class SessionRun(Run):
         return pl.concat(frames) if frames else columns.frame(b"")
 
     def _open_orders(self) -> int:
-        ended = pl.concat([self.topic(topic).select("order_id") for topic in (FILLED, CANCELLED, FAILED)])
-        return self.topic(PLACED).join(ended, on="order_id", how="anti").height
+        return self.orders.filter(pl.col("state").is_in(WORKING_STATES)).height
 
 
 def open_session(folder: Path) -> Run:

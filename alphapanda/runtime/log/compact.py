@@ -130,7 +130,7 @@ def _copy_outputs(made: RunFolder, segments: Segments, end: Seq) -> int:
         data = event.data
         if isinstance(data, OrderPlaced):
             open_orders.add(data.order_id)
-        elif isinstance(data, OrderFill | OrderCancelled | OrderFailed):
+        elif isinstance(data, OrderCancelled | OrderFailed) or (isinstance(data, OrderFill) and not data.remaining):
             open_orders.discard(data.order_id)
         if len(events) >= _BATCH:
             made.write(events)
