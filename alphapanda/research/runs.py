@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import polars as pl
-import polars.selectors as cs
 
 from alphapanda.contracts.errors import AlphaPandaError
 from alphapanda.core.ledger import E8, to_e8, value_e8
@@ -143,19 +142,9 @@ class Run:
     def bars(self) -> pl.DataFrame:
         """Bars that some strategy asked for, labelled by start."""
         columns = (
-            "start_ts",
-            "end_ts",
-            "interval_s",
-            "symbol",
-            "instrument_token",
-            "open",
-            "high",
-            "low",
-            "close",
-            "volume",
-            "ticks",
+            "start_ts", "end_ts", "interval_s", "symbol", "instrument_token", "open", "high", "low", "close", "volume", "ticks",
             "id",
-        )
+        )  # fmt: skip
         return self._events(FEATURES, "Bar").select(columns)
 
     @cached_property
@@ -201,14 +190,9 @@ class Run:
     @cached_property
     def _connection(self) -> tuple[duckdb.DuckDBPyConnection, TemporaryDirectory[str]]:
         """An in-memory database with a view of each frame; the files behind the views go when this run is let go."""
-        folder, connection = TemporaryDirectory(prefix="alphapanda-"), duckdb.connect()
-        for name in TABLES:
-            frame: pl.DataFrame = getattr(self, name)
-            path = Path(folder.name, f"{name}.parquet")
-            # DuckDB hands times with a zone to Python through another package, so views have UTC times without one.
-            frame.with_columns(cs.datetime().dt.replace_time_zone(None)).write_parquet(path)
-            connection.execute(f"create view {name} as select * from read_parquet('{path}')")  # noqa: S608  # both ours
-        return connection, folder
+        from alphapanda.research.store import views
+
+        return views({name: getattr(self, name) for name in TABLES})
 
     def sql(self, query: str) -> duckdb.DuckDBPyRelation:
         """A DuckDB relation over the frames of the same names (`TABLES`); times are UTC without a zone."""

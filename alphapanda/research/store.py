@@ -7,8 +7,9 @@ Times are UTC without a zone, so that no extension is needed. Beside each exact 
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -91,6 +92,17 @@ VIEWS = (
 def connect() -> duckdb.DuckDBPyConnection:
     """An in-memory database that loads no extension."""
     return duckdb.connect(config=_NO_EXTENSIONS)
+
+
+def views(frames: Mapping[str, pl.DataFrame]) -> tuple[duckdb.DuckDBPyConnection, TemporaryDirectory[str]]:
+    """An in-memory database with a view of each frame, and the folder of the files behind the views."""
+    folder, connection = TemporaryDirectory(prefix="alphapanda-"), connect()
+    for name, frame in frames.items():
+        path = Path(folder.name, f"{name}.parquet")
+        # DuckDB hands times with a zone to Python through another package, so views have UTC times without one.
+        frame.with_columns(pl.selectors.datetime().dt.replace_time_zone(None)).write_parquet(path)
+        connection.execute(f"create view {name} as select * from read_parquet({_list([str(path)])})")
+    return connection, folder
 
 
 def query(text: str, runs: pl.DataFrame, tapes: Path) -> duckdb.DuckDBPyRelation:
