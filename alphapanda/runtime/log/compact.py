@@ -60,7 +60,7 @@ def compact(folder: Path) -> Compacted:
             "tape": {"path": str(folder / "tape"), "digest": tape["digest"], "profile": market["profile"], "zone": market["zone"],
                      "start": first, "end": list(after((last[0], last[1]))), "beat_interval_s": market["beat_interval_s"],
                      "columns": market["columns"]},
-            "currency": session["currency"], "cold_start": False, "strategies": session["strategies"],
+            "currency": session["currency"], "cold_start": False, "strategies": session["strategies"], "signals_from": None,
             "settings": session["settings"], "charges_version": session["charges_version"], "seed": None,
             "digests": digests, "digest": digest, "counts": counted(made.counts, made.refused, tape["ticks"]),
             "warm_up": [], "open_orders": open_orders, "seconds": round(seconds, 6),
