@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -14,11 +15,14 @@ import alphapanda as ap
 from alphapanda.adapters.tape import Tape
 from alphapanda.adapters.tape_writer import TapeWriter
 from alphapanda.contracts.errors import AlphaPandaError
+from alphapanda.contracts.instruments import Instrument
 from alphapanda.pipeline import TICKS
+from alphapanda.reference.profiles import load_profile
 from alphapanda.research.lookahead import Verdict, check, lines
 from alphapanda.research.lookahead_world import FUTURES, rewritten
 from alphapanda.runtime.spec import make_spec
 from alphapanda.runtime.tape_make import make_tape
+from tests.builders import OPEN_NS, S
 
 READS = """
 from pathlib import Path
@@ -153,15 +157,44 @@ def test_a_tape_beside_the_strategys_file_is_another_one_too(tape: Path, tmp_pat
     assert checked(own, f"{path}:FutureBar").first is not None
 
 
+SHIPPED: dict[str, dict[str, Any]] = {
+    "strategies.ema_cross:EmaCross": {"fast": 5, "slow": 20}, "strategies.mean_reversion:MeanReversion": {"window": 5},
+    "strategies.pairs:Pairs": {"symbols": "BANYAN,CEDAR", "window": 20, "entry_bps": 1},
+    "strategies.buy_and_hold:BuyAndHold": {}, "strategies.opening_range_breakout:OpeningRangeBreakout": {},
+    "tests.strategies_for_tests:Inventory": {},
+}  # fmt: skip
+STRADDLE = "strategies.short_straddle:ShortStraddle"
+
+
+def test_every_shipped_strategy_is_checked() -> None:
+    """A new one must stand here too."""
+    there = {f"strategies.{path.stem}" for path in (Path(__file__).parents[2] / "strategies").glob("[a-z]*.py")}
+    assert there <= {name.partition(":")[0] for name in (*SHIPPED, STRADDLE)}
+
+
+def test_the_straddle_is_clean(tmp_path: Path) -> None:
+    """Over a day of one call and one put."""
+    rng, rows, prices = random.Random(8), [], {11: 160.0, 12: 150.0}  # noqa: S311  # prices, not secrets
+    for i in range(740):
+        token = 11 + i % 2
+        prices[token] = round(max(5.0, prices[token] + rng.choice([-0.5, 0.0, 0.5])), 2)
+        rows.append({"ts_ns": OPEN_NS + i * 30 * S, "instrument_token": token, "last_price": prices[token]})
+    legs = [
+        Instrument(token, f"NIFTY22100{kind}", segment="NFO-OPT", lot_size=50, expiry="2024-03-07", underlying="NIFTY",
+                   strike=22100.0, option_type=kind) for token, kind in ((11, "CE"), (12, "PE"))
+    ]  # fmt: skip
+    frame = pl.DataFrame(rows)
+    with TapeWriter(tmp_path / "options", profile=load_profile("nse"), instruments=legs, columns=frame.columns, source="test",
+                    beat_interval_s=60) as writer:  # fmt: skip
+        writer.rows(frame)
+        writer.close()
+    found = checked(tmp_path / "options", STRADDLE)
+    assert (found.clean, found.decisions > 2) == (True, True)
+
+
 def test_the_shipped_strategies_are_clean(tape: Path) -> None:
     """All at once, each with decisions to look at; one of ours decides on its own fills."""
-    params: dict[str, dict[str, Any]] = {
-        "strategies.ema_cross:EmaCross": {"fast": 5, "slow": 20}, "strategies.mean_reversion:MeanReversion": {"window": 5},
-        "strategies.pairs:Pairs": {"symbols": "BANYAN,CEDAR", "window": 20, "entry_bps": 1},
-        "strategies.buy_and_hold:BuyAndHold": {}, "strategies.opening_range_breakout:OpeningRangeBreakout": {},
-        "tests.strategies_for_tests:Inventory": {},
-    }  # fmt: skip
-    spec = make_spec("test", {"tape": tape, "strategies": [{"class": name, "params": one} for name, one in params.items()]})
+    spec = make_spec("test", {"tape": tape, "strategies": [{"class": name, "params": one} for name, one in SHIPPED.items()]})
     run = ap.replay(tape, [one.strategy for one in spec.specs()], out=tape.parents[1] / "runs")
     assert set(run.signals["strategy_id"]) == {one.strategy_id for one in spec.specs()}
     found = check(spec, cuts=3, workers=2)
