@@ -164,13 +164,7 @@ class Run:
     @cached_property
     def start_e8(self) -> int:
         """Equity of all books at the start in 1e-8: their cash, and what they already held at its cost."""
-        portfolio = self.manifest["settings"]["portfolio"]
-        multipliers = dict(self.instruments.select("symbol", "multiplier").iter_rows())
-        held_e8 = (
-            value_e8(to_e8(one["average_price"]), one["quantity"], round(multipliers[one["symbol"]] * E8))
-            for one in portfolio.get("positions", ())
-        )
-        return to_e8(float(portfolio["start_cash"])) * len(self.manifest["strategies"]) + sum(held_e8)
+        return _start_e8(self.manifest["settings"]["portfolio"], len(self.manifest["strategies"]), self.instruments)
 
     @property
     def start_equity(self) -> float:
@@ -245,6 +239,15 @@ class Run:
         from alphapanda.research.card import card
 
         return card(self)
+
+
+def _start_e8(portfolio: dict[str, Any], books: int, instruments: pl.DataFrame) -> int:
+    multipliers = dict(instruments.select("symbol", "multiplier").iter_rows())
+    held_e8 = (
+        value_e8(to_e8(one["average_price"]), one["quantity"], round(multipliers[one["symbol"]] * E8))
+        for one in portfolio.get("positions", ())
+    )
+    return to_e8(float(portfolio["start_cash"])) * books + sum(held_e8)
 
 
 def short(value: float | int | None) -> str:
