@@ -11,7 +11,7 @@ from typing import Any
 
 from alphapanda.adapters.instrument_table import read_instruments
 from alphapanda.adapters.tape import Tape
-from alphapanda.contracts.errors import AlphaPandaError
+from alphapanda.contracts.errors import AlphaPandaError, ConfigurationError
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.reference.profiles import MarketProfile
 from alphapanda.runtime.container import AppContainer, StrategySpec
@@ -65,6 +65,8 @@ def container_of(settings: Mapping[str, Mapping[str, Any]]) -> AppContainer:
 
 def making_of(folder: Path, said: Mapping[str, Any]) -> Making:
     """What stands in a session's `session.json`, or in the manifest of a run, and in the instruments beside it."""
+    if said.get("signals_from") is not None:
+        raise ConfigurationError(f"{folder} plays back the signals of another run: its strategies cannot be worked out again")
     market = said["market"] if "market" in said else said["tape"]
     return Making(
         container_of(said["settings"]),

@@ -23,7 +23,7 @@ from alphapanda.research.recorded_rooms import container_of
 from alphapanda.research.risk_checks import OBJECTS, CheckRow, rows_of
 from alphapanda.research.runs import Run
 from alphapanda.research.tape_view import NoTapeError, TapeView
-from alphapanda.runtime.replay_run import _start_cold as start_cold
+from alphapanda.runtime.replay_run import start_cold
 from alphapanda.runtime.signals_from import RecordedSignals
 
 _ENVELOPE = ("epoch", "number", "stage", "lane", "n")

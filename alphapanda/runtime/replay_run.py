@@ -72,7 +72,7 @@ def run_replay(
     with RunFolder(out or container.runs_root, feature_names(specs)) as folder:
         replay = host(rooms, container.settings.pipeline.feedback_delay_ms, folder.write)
         if low is not None and low > tape.seqs[0]:
-            _start_cold(replay, tape, low)
+            start_cold(replay, tape, low)
         gc.freeze()  # what is there by now stays: collecting need not look at it again and again
         try:
             ticks = drive(replay, tape, low, high, container.settings.replay.batch_rows, progress)
@@ -120,7 +120,7 @@ def drive(
     return ticks
 
 
-def _start_cold(replay: Replay, tape: Tape, start: Seq) -> None:
+def start_cold(replay: Replay, tape: Tape, start: Seq) -> None:
     """Empty books in the middle: hand over the session's earlier events, outputs dropped, and call it a feed gap."""
     earlier = tape.earlier_in_session(start)
     emit, replay.emit = replay.emit, lambda events: None

@@ -26,7 +26,7 @@ from alphapanda.research.runs import Run
 from alphapanda.runtime.container import AppContainer, StrategySpec
 from alphapanda.runtime.replay import Replay
 from alphapanda.runtime.replay_run import Progress, counted, described, drive
-from alphapanda.runtime.replay_run import _start_cold as start_cold
+from alphapanda.runtime.replay_run import start_cold
 from alphapanda.runtime.settings import recorded
 
 KEPT: dict[str, type[Payload]] = {FILLED: OrderFill, SNAPSHOTS: PortfolioSnapshot}
