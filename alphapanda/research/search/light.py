@@ -25,8 +25,7 @@ from alphapanda.pipeline import FILLED, OUTPUT_TOPICS, SNAPSHOTS, STAGES
 from alphapanda.research.runs import Run
 from alphapanda.runtime.container import AppContainer, StrategySpec
 from alphapanda.runtime.replay import Replay
-from alphapanda.runtime.replay_run import Progress, counted, described, drive
-from alphapanda.runtime.replay_run import start_cold
+from alphapanda.runtime.replay_run import Progress, counted, described, drive, start_cold
 from alphapanda.runtime.settings import recorded
 
 KEPT: dict[str, type[Payload]] = {FILLED: OrderFill, SNAPSHOTS: PortfolioSnapshot}
