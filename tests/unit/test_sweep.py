@@ -15,7 +15,7 @@ import alphapanda as ap
 from alphapanda.adapters.tape import Tape
 from alphapanda.contracts.errors import AlphaPandaError, ConfigurationError
 from alphapanda.research.search import figures, honest
-from alphapanda.research.search.api import StrategyLike, importable_name
+from alphapanda.research.search.api import StrategyLike, importable_name, load
 from alphapanda.research.search.folder import SearchFolder, found_in
 from alphapanda.research.search.outcome import Outcome
 from alphapanda.research.search.propose import Optuna
@@ -305,7 +305,7 @@ def test_what_must_be_said_is_said(tape: Path, tmp_path: Path) -> None:
     said = " ".join(small(tape, tmp_path, Local(), params={"size": [1, 2, 3]}).warnings)
     none = small(tape, tmp_path, objective="sharpe")
     why = "none of 6 sets has a value of sharpe (it needs 20 sessions): there is no best set"
-    assert all(part in said for part in ("rests on 0 round trips", "the best of 3 sets", "no holdout", "lies at the edge"))
+    assert all(part in said for part in ("rests on 0 round trips", "the best of 3 sets", "no holdout", "at the edge", "no money"))
     assert (none.best, none.warnings) == (None, [why])
 
 
@@ -406,6 +406,7 @@ def test_folders_are_found_newest_first_and_others_refused(day: Path, tmp_path: 
     """A sweep is no walk-forward."""
     paths = [small(day, tmp_path, name=name).path for name in ("a", "b")]
     assert [one.path for one in found_in(tmp_path)] == paths[::-1]
+    assert repr(load(paths[0])) == repr(Sweep.open(paths[0]))
     with pytest.raises(AlphaPandaError, match="no walk-forward"):
         WalkForward.open(paths[0])
     with pytest.raises(AlphaPandaError, match="is not a search"):

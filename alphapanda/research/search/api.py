@@ -7,7 +7,7 @@ import contextlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,17 @@ def sensitivity(
     """
     wanted, classes = _asked(tape, strategy, settings, {"settings": dict(vary or {})}, start, end)
     return run_sensitivity(wanted, _how(workers, name, out, progress), classes)
+
+
+def load(path: str | Path) -> Sweep | WalkForward | Sensitivity:
+    """What a search's folder holds, whichever kind it is, finished or not. Raises AlphaPandaError where it is none."""
+    folder = SearchFolder.open(Path(path))
+    return _KINDS[folder.plan.kind](folder)
+
+
+_KINDS: dict[str, Callable[[SearchFolder], Sweep | WalkForward | Sensitivity]] = {
+    "sweep": Sweep, "walkforward": WalkForward, "sensitivity": Sensitivity,
+}  # fmt: skip
 
 
 def _how(

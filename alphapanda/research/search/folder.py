@@ -20,7 +20,7 @@ import msgspec
 from alphapanda.adapters.run_folder import sync
 from alphapanda.contracts.errors import AlphaPandaError, ConfigurationError
 from alphapanda.research.search.evaluate import Result
-from alphapanda.research.search.plan import Plan, encoded
+from alphapanda.research.search.plan import Plan, encoded, plain
 from alphapanda.runtime.replay_run import git_revision
 
 FORMAT = 1
@@ -71,7 +71,7 @@ class SearchFolder:
             "format": FORMAT, "kind": plan.kind, "name": path.name,
             "created": datetime.now(UTC).isoformat(timespec="microseconds"), "version": version("alphapanda"),
             "git_revision": git_revision(), "tapes": list(tapes.values()), "plan_digest": plan.digest,
-            "plan": json.loads(encoded(plan)),
+            "plan": plain(plan),
         }  # fmt: skip
         _write(path / MANIFEST, json.dumps(manifest, indent=1) + "\n")
         return cls(path, manifest)

@@ -87,6 +87,11 @@ class Plan(msgspec.Struct, frozen=True):
         return hashlib.sha256(encoded(self)).hexdigest()
 
 
+def plain(value: Any) -> Any:
+    """What JSON makes of it; dimensions keep their order."""
+    return json.loads(json.dumps(msgspec.to_builtins(value), default=str))
+
+
 def encoded(value: Any) -> bytes:
     """JSON with sorted keys: equal values have equal bytes."""
     return json.dumps(msgspec.to_builtins(value), sort_keys=True, default=str).encode()
@@ -145,7 +150,7 @@ def make_plan(
         search.seed, search.batch, {name: _as_json(one) for name, one in dimensions.items()}, tuple(search.settings),
         None if points is None else tuple(points), tuple(stages), pipeline_digest(),
     )  # fmt: skip
-    return msgspec.convert(json.loads(encoded(plan)), Plan)  # as it is read back: tuples of parameters are lists in JSON
+    return msgspec.convert(plain(plan), Plan)  # as it is read back: tuples of parameters are lists in JSON
 
 
 def _as_json(one: Dimension) -> Any:

@@ -94,6 +94,8 @@ class Sweep:
         if self.best is None:
             return [*problems(self.results), nothing_scored(self.plan.objective, self.tried)]
         said = [*problems(self.results), *honest.luck(self.deflated, self.tried)]
+        if (self.best.stats["net_pnl"] or 0) <= 0:
+            said.append("the best set made no money in training")
         said += honest.few_round_trips("the best set's training", self.best.stats["round_trips"])
         return [*said, *self._about_holdout(self.best), *at_the_edge(self.results, self.best.point, self.plan.dimensions)]
 
