@@ -20,6 +20,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Prices = pl.DataFrame | Iterable[pl.DataFrame]
 """Ticks: `ts` (a time) or `ts_ns`, `instrument_token`, `last_price`; with `epoch` and `number`, those order them exactly."""
+_SHORT = 100
 
 
 class Factor(NamedTuple):
@@ -73,28 +74,24 @@ class Ranges:
         self._high[some] = np.maximum(self._high[some], np.maximum.reduceat(ended, edges)[::2])
 
     @cached_property
-    def low_e8(self) -> Ints:
-        """Lowest prices in 1e-8, shape (n - 1,). Nothing may be seen after it was asked for."""
-        return _e8(self._low)
-
-    @cached_property
-    def high_e8(self) -> Ints:
-        """Highest prices in 1e-8."""
-        return _e8(self._high)
+    def _extremes_e8(self) -> tuple[Ints, Ints, list[int], list[int]]:
+        """Lowest and highest prices in 1e-8, as arrays and as lists: of short stretches the latter are quicker to look at."""
+        low, high = (np.asarray(np.rint(prices * E8), np.int64) for prices in (self._low, self._high))
+        return low, high, low.tolist(), high.tolist()
 
     def excursion_e8(self, steps: Sequence[Step], multiplier_e8: int) -> tuple[int, int]:
-        """Least and greatest profit before charges over `steps`, in 1e-8: least <= 0 <= greatest."""
+        """Least and greatest profit before charges over `steps`, in 1e-8: least <= 0 <= greatest. Nothing may be seen after."""
+        low, high, lows, highs = self._extremes_e8
         least = greatest = 0
         for start, stop, quantity, paid_e8, factor in steps:
-            low_e8, high_e8 = int(self.low_e8[start:stop].min()), int(self.high_e8[start:stop].max())
-            for price_e8 in (low_e8, high_e8):
+            if stop - start < _SHORT:
+                extremes_e8 = min(lows[start:stop]), max(highs[start:stop])
+            else:
+                extremes_e8 = int(low[start:stop].min()), int(high[start:stop].max())
+            for price_e8 in extremes_e8:
                 profit_e8 = value_e8(price_e8 * factor.old, quantity, multiplier_e8) // factor.new - paid_e8
                 least, greatest = min(least, profit_e8), max(greatest, profit_e8)
         return least, greatest
-
-
-def _e8(prices: Floats) -> Ints:
-    return np.asarray(np.rint(prices * E8), np.int64)
 
 
 class Splits:

@@ -82,15 +82,9 @@ def statistics(
     ends = equity.filter(pl.col("reason") == "end").unique("ts", keep="last", maintain_order=True)["equity"].to_numpy()
     closes = np.concatenate(([start], ends))
     run = _Run(equity, fills, start, curve, closes, returns(closes))
-    found = [
-        *_result(run),
-        *_returns(run),
-        *_risk(run),
-        *_drawdown(run),
-        *_activity(run),
-        *_trips(trips),
-        *_benchmark(run, benchmark),
-    ]
+    with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is no number, and so None
+        figures = (*_result(run), *_returns(run), *_risk(run), *_drawdown(run), *_activity(run))
+        found = [*figures, *_trips(trips), *_benchmark(run, benchmark)]
     return {one.name: one for one in found}
 
 

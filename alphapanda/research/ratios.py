@@ -21,8 +21,13 @@ def returns(equity: ArrayLike) -> Floats:
     NaN where e[i - 1] is not positive.
     """
     values = np.asarray(equity, np.float64)
-    before = values[:-1]
-    return np.asarray(np.divide(values[1:], before, out=np.full(len(before), np.nan), where=before > 0) - 1, np.float64)
+    return _quotients(values[1:], values[:-1]) - 1
+
+
+def _quotients(over: Floats, under: Floats) -> Floats:
+    """NaN where `under` is not positive; infinite where it is too small, which no figure takes for a number."""
+    with np.errstate(over="ignore"):
+        return np.asarray(np.divide(over, under, out=np.full(len(under), np.nan), where=under > 0), np.float64)
 
 
 def cagr(start: float, end: float, sessions: int, periods: int = SESSIONS_A_YEAR) -> float | None:
@@ -180,8 +185,7 @@ def drawdowns(equity: ArrayLike) -> Floats:
     NaN as long as there was no positive equity.
     """
     values = np.asarray(equity, np.float64)
-    peaks = np.maximum.accumulate(values)
-    return np.asarray(np.divide(values, peaks, out=np.full(len(values), np.nan), where=peaks > 0) - 1, np.float64)
+    return _quotients(values, np.maximum.accumulate(values)) - 1
 
 
 def max_drawdown(equity: ArrayLike) -> float | None:

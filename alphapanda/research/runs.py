@@ -29,8 +29,7 @@ from alphapanda.pipeline import (
     VALIDATED,
 )  # fmt: skip
 from alphapanda.research.order_history import order_history
-from alphapanda.research.performance import Statistic, statistics
-from alphapanda.research.round_trips import round_trips
+from alphapanda.research.performance import Statistic
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -156,10 +155,10 @@ class Run:
 
     @cached_property
     def round_trips(self) -> pl.DataFrame:
-        """Round trips from flat to flat."""
-        rows = self.instruments.select("instrument_token", "multiplier").iter_rows()
-        frame = self.topic(FILLED)
-        return self._with_symbol(round_trips(frame, {token: round(multiplier * E8) for token, multiplier in rows}))
+        """Round trips from flat to flat, with MAE and MFE where the tape is at hand (`round_trips`)."""
+        from alphapanda.research.run_figures import round_trips_of
+
+        return self._with_symbol(round_trips_of(self))
 
     @cached_property
     def start_e8(self) -> int:
@@ -174,7 +173,9 @@ class Run:
     @cached_property
     def statistics(self) -> dict[str, Statistic]:
         """Every figure with its unit and formula."""
-        return statistics(self.equity, self.fills, self.round_trips, self.start_equity)
+        from alphapanda.research.run_figures import statistics_of
+
+        return statistics_of(self)
 
     @property
     def stats(self) -> dict[str, float | int | None]:

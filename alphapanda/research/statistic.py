@@ -54,5 +54,8 @@ def compounded(growth: float, exponent: float) -> float | None:
 
 
 def grouped(group: str, *rows: tuple[str, float | int | None, str, str]) -> list[Statistic]:
-    """Statistics of one group, each from name, value, unit and formula."""
-    return [Statistic(*row, group) for row in rows]
+    """Statistics of one group, each from name, value, unit and formula; a value that is no finite number becomes None."""
+    return [
+        Statistic(name, value if value is None or np.isfinite(value) else None, unit, formula, group)
+        for name, value, unit, formula in rows
+    ]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alphapanda.contracts.errors import ContractError
@@ -16,6 +16,8 @@ from alphapanda.core.ledger import E8, Position, opened, value_e8
 from alphapanda.core.lots import ChargeRule, Lots, Method
 from alphapanda.research.matching import Grouping, MatchError, match, open_lots
 from alphapanda.research.round_trips import round_trips
+
+unhurried = settings(deadline=None)  # a shared machine may be busy
 
 FILLS = st.lists(
     st.tuples(st.integers(-50, 50).filter(bool), st.integers(1, 10**12), st.integers(0, 10**9)), min_size=1, max_size=40
@@ -28,6 +30,7 @@ START = datetime(2015, 8, 6, 15, 30, tzinfo=UTC)
 # What lots do with money
 
 
+@unhurried
 @given(FILLS, MULTIPLIERS)
 def test_every_method_has_realised_the_same_whenever_flat(fills: list[tuple[int, int, int]], multiplier_e8: int) -> None:
     """To the last unit, also with multipliers that round, and with charges."""
@@ -47,6 +50,7 @@ def test_every_method_has_realised_the_same_whenever_flat(fills: list[tuple[int,
             assert position.realised_e8 == cash_e8
 
 
+@unhurried
 @given(FILLS)
 def test_at_average_cost_lots_realise_what_a_position_does(fills: list[tuple[int, int, int]]) -> None:
     """After each fill, not only when flat."""
@@ -57,6 +61,7 @@ def test_at_average_cost_lots_realise_what_a_position_does(fills: list[tuple[int
         assert (lots.quantity, lots.cost_e8) == (position.quantity, position.cost_e8)
 
 
+@unhurried
 @given(FILLS, METHODS, st.sampled_from(list(ChargeRule)))
 def test_charges_are_borne_once(fills: list[tuple[int, int, int]], method: Method, rule: ChargeRule) -> None:
     """What closed parts bore, open lots carry and the pool holds is what was charged."""
@@ -82,6 +87,7 @@ def test_a_lot_of_nothing_is_refused() -> None:
         Lots().fill(0, 0)
 
 
+@unhurried
 @given(st.integers(-1000, 1000).filter(bool), st.integers(1, 10**9), st.integers(1, 5), st.integers(1, 5))
 def test_a_split_does_to_a_lot_what_it_does_to_a_book(quantity: int, cost_e8: int, new: int, old: int) -> None:
     """Quantity and cost, the dropped fraction included."""
@@ -93,6 +99,7 @@ def test_a_split_does_to_a_lot_what_it_does_to_a_book(quantity: int, cost_e8: in
     assert (lots.quantity, lots.cost_e8) == (book.positions[1].quantity, book.positions[1].cost_e8)
 
 
+@unhurried
 @given(FILLS, METHODS, st.sampled_from(list(Grouping)), MULTIPLIERS)
 def test_trades_and_open_lots_account_for_all_cash_and_charges(
     fills: list[tuple[int, int, int]], method: Method, grouping: Grouping, multiplier_e8: int
@@ -277,6 +284,7 @@ def test_a_split_on_the_way_changes_units_and_no_money(grouping: str, method: st
     assert found["entry_price"].to_list() == pytest.approx((plain["entry_price"] / 2).to_list(), abs=1e-12)
 
 
+@unhurried
 @given(st.lists(st.tuples(st.integers(-20, 20).filter(bool), st.integers(2, 2000)), min_size=2, max_size=15), METHODS, st.data())
 def test_no_split_moves_profit_or_excursions(steps: list[tuple[int, int]], method: Method, data: st.DataObject) -> None:
     """In every grouping: the same story told in halves, from any moment on."""
@@ -311,6 +319,7 @@ TICKS = st.lists(st.tuples(st.integers(0, 80).map(lambda n: n / 4), st.integers(
 STEPS = st.lists(st.tuples(st.integers(-9, 9).filter(bool), st.integers(1, 100)), min_size=2, max_size=12)
 
 
+@unhurried
 @given(STEPS, TICKS, st.integers(1, 30))
 def test_excursions_of_a_round_trip_are_those_of_its_profit_tick_by_tick(
     steps: list[tuple[int, int]], ticks: list[tuple[float, int]], multiplier: int
@@ -339,6 +348,7 @@ def test_excursions_of_a_round_trip_are_those_of_its_profit_tick_by_tick(
     assert rows(found, "mae_e8", "mfe_e8") == expected
 
 
+@unhurried
 @given(STEPS, TICKS, st.sampled_from(["fifo", "lifo"]))
 def test_excursions_of_a_lot_are_those_of_its_quantity_while_it_was_held(
     steps: list[tuple[int, int]], ticks: list[tuple[float, int]], method: str
@@ -354,6 +364,7 @@ def test_excursions_of_a_lot_are_those_of_its_quantity_while_it_was_held(
         assert (row["mae"], row["mfe"]) == (min(0, *profits), max(0, *profits))
 
 
+@unhurried
 @given(STEPS, TICKS, METHODS, st.sampled_from(list(Grouping)), st.sampled_from(["held", "range"]))
 def test_an_excursion_holds_the_profit_between_its_ends(
     steps: list[tuple[int, int]], ticks: list[tuple[float, int]], method: Method, grouping: Grouping, excursions: str
@@ -366,6 +377,7 @@ def test_an_excursion_holds_the_profit_between_its_ends(
         assert mfe_e8 >= max(0, gross_e8 - len(steps))
 
 
+@unhurried
 @given(STEPS, TICKS, st.integers(0, 40))
 def test_prices_may_come_part_by_part(steps: list[tuple[int, int]], ticks: list[tuple[float, int]], cut: int) -> None:
     """As a tape's files do."""

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alphapanda.contracts.errors import AlphaPandaError
@@ -20,6 +20,8 @@ from alphapanda.research import ratios as r
 from alphapanda.research import relative
 from alphapanda.research.monthly import MONTHS, monthly_table
 from alphapanda.research.round_trips import round_trips
+
+unhurried = settings(deadline=None)  # a shared machine may be busy
 
 DAILY = [0.01, -0.005, 0.002, 0.0, -0.01] * 5
 
@@ -95,6 +97,7 @@ def test_a_reversal_ends_one_round_trip_and_begins_the_next() -> None:
     assert found == [("long", 10, 100 * E8, 15), ("short", 5, 25 * E8, 12)]
 
 
+@unhurried
 @given(st.lists(st.tuples(st.integers(-9, 9).filter(bool), st.integers(1, 10_000)), min_size=1, max_size=30))
 def test_round_trips_realise_what_the_cash_says(rows: list[tuple[int, int]]) -> None:
     """Once flat, the trips' profits add up to the cash that came of all fills."""
@@ -130,6 +133,7 @@ def same(ours: float | None, theirs: float) -> None:
         assert ours is None
 
 
+@unhurried
 @given(SERIES)
 def test_ratios_equal_empyricals(given_: tuple[int, int, float, float]) -> None:
     """On any series of twenty returns or more."""
@@ -155,6 +159,7 @@ def sortino_of(daily: np.ndarray) -> float:
     return float(found)
 
 
+@unhurried
 @given(SERIES)
 def test_downside_deviation_differs_from_empyricals_by_its_ddof_alone(given_: tuple[int, int, float, float]) -> None:
     """Equal with ddof 0; with ours larger by sqrt(n / (n - 1))."""
@@ -165,6 +170,7 @@ def test_downside_deviation_differs_from_empyricals_by_its_ddof_alone(given_: tu
     same(p.sortino(daily, ddof=0), empyrical.sortino_ratio(daily))
 
 
+@unhurried
 @given(SERIES, st.integers(0, 2**32 - 1))
 def test_figures_against_a_benchmark_equal_empyricals(given_: tuple[int, int, float, float], seed: int) -> None:
     """Its information ratio is a session's; ours is annual."""
@@ -179,6 +185,7 @@ def test_figures_against_a_benchmark_equal_empyricals(given_: tuple[int, int, fl
     same(relative.correlation(daily, other), np.corrcoef(daily, other)[0, 1])
 
 
+@unhurried
 @given(SERIES)
 def test_moments_equal_scipys(given_: tuple[int, int, float, float]) -> None:
     """Skewness and excess kurtosis, of the population."""
@@ -218,6 +225,7 @@ def test_what_cannot_be_had_is_none(figure: Callable[[list[float]], float | None
     assert figure(daily) is None
 
 
+@unhurried
 @given(st.lists(st.floats(-2, 2), min_size=0, max_size=60), st.floats(-100, 1e6), st.booleans())
 def test_no_figure_is_ever_nan_or_infinite(changes: list[float], start: float, ended: bool) -> None:
     """Also where equity reaches zero and falls below."""
@@ -266,6 +274,7 @@ def test_each_drawdown_counts_once_in_their_mean() -> None:
     assert r.ulcer_index(equity) == pytest.approx(math.sqrt((0.01 + 0.0025 + 0.04) / 5))
 
 
+@unhurried
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=40))
 def test_the_longest_drawdown_is_the_longest_wait_for_a_peak(equity: list[int]) -> None:
     """By walking from each peak to the next."""

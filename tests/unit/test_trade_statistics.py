@@ -2,19 +2,29 @@
 
 import json
 import math
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import alphapanda as ap
+from alphapanda.adapters.tape_writer import TapeWriter
+from alphapanda.contracts.instruments import Instrument
 from alphapanda.core.ledger import E8
+from alphapanda.reference.profiles import load_profile
+from alphapanda.research import relative
 from alphapanda.research import trades as t
-from alphapanda.research.performance import statistics
+from alphapanda.research.performance import returns, statistics
 from alphapanda.research.round_trips import round_trips
+from alphapanda.research.run_figures import lots_of, trades_of
 from tests.data_folder import need
+
+unhurried = settings(deadline=None)  # a shared machine may be busy
 
 # Known answers of LEAN: TradeStatisticsTests.cs in its Tests/Common/Statistics, under Apache-2.0
 WINNERS: dict[str, list[float]] = {
@@ -148,6 +158,7 @@ def test_no_trades_have_counts_of_zero_and_no_ratios() -> None:
 TRADES = st.lists(st.tuples(st.integers(-100, 100), st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=40)
 
 
+@unhurried
 @given(TRADES)
 def test_figures_of_any_trades_hang_together(trades: list[tuple[int, int, int]]) -> None:
     """Sums, rates and drawdowns; nothing is NaN or infinite."""
@@ -168,6 +179,7 @@ def test_figures_of_any_trades_hang_together(trades: list[tuple[int, int, int]])
     )
 
 
+@unhurried
 @given(st.lists(st.sampled_from([-1, 0, 1]), max_size=30))
 def test_streaks_are_the_longest_runs(profits: list[int]) -> None:
     """As a text of them is split."""
@@ -213,3 +225,103 @@ def trip_fills(*rows: tuple[int, int, float]) -> pl.DataFrame:
         for second, quantity, price in rows
     ]  # fmt: skip
     return pl.DataFrame(made).with_columns(pl.col("ts").cast(pl.Datetime("ns", "UTC")))
+
+
+# Of whole runs
+
+HOUR_NS = 3_600_000_000_000
+FIRST_NS = 1_709_251_800_000_000_000  # ten past midnight of 2024-03-01, UTC
+
+
+class Plan(ap.Strategy):
+    """Buys (or, below zero, sells) AAA at the ticks it is told: number, quantity, number, quantity and so on."""
+
+    orders: tuple[int, ...] = ()
+
+    def on_start(self) -> None:
+        self.seen = 0
+        self.plan = dict(zip(self.orders[::2], self.orders[1::2], strict=True))
+
+    def on_market_data(self, tick: Any) -> Any:
+        self.seen += 1
+        quantity = self.plan.get(self.seen, 0)
+        if quantity:
+            yield self.buy(1, quantity) if quantity > 0 else self.sell(1, -quantity)
+
+
+def hourly(path: Path, prices: list[float]) -> Path:
+    """A tick of AAA each hour, around the clock."""
+    frame = pl.DataFrame(
+        {"ts_ns": [FIRST_NS + i * HOUR_NS for i in range(len(prices))], "instrument_token": 1, "last_price": prices}
+    )
+    with TapeWriter(
+        path, profile=load_profile("always"), instruments=[Instrument(1, "AAA")], columns=frame.columns, source="test",
+        beat_interval_s=600,
+    ) as writer:  # fmt: skip
+        writer.rows(frame)
+        writer.close()
+    return path
+
+
+def wave(days: int) -> list[float]:
+    return [round(100 + 5 * math.sin(i / 9) + i / 100, 2) for i in range(24 * days)]
+
+
+IMMEDIATE = {"execution.fill_model": "immediate", "charges.profile": "none"}
+
+
+def test_a_runs_round_trips_have_the_excursions_of_its_ticks(tmp_path: Path) -> None:
+    """10 bought at the 5th tick, sold at the 60th: the extremes of those 56 prices, and nothing of the others."""
+    prices = wave(4)
+    run = ap.replay(hourly(tmp_path / "t", prices), [Plan(orders=(5, 10, 60, -10))], settings=IMMEDIATE, out=tmp_path)
+    held = prices[4:60]
+    (trip,) = run.round_trips.select("symbol", "entry_price", "exit_price", "duration_s", "mae", "mfe").rows()
+    expected = (held[0], held[-1], 55 * 3600.0, 10 * (min(held) - held[0]), 10 * (max(held) - held[0]))
+    assert (trip[0], trip[1:]) == ("AAA", pytest.approx(expected))
+    assert run.stats["largest_mfe"] == trip[-1]
+
+
+def test_without_its_tape_a_run_has_no_excursions(tmp_path: Path) -> None:
+    """Everything else is there."""
+    run = ap.replay(hourly(tmp_path / "t", wave(4)), [Plan(orders=(5, 10, 60, -10))], settings=IMMEDIATE, out=tmp_path)
+    shutil.rmtree(tmp_path / "t")
+    again = ap.load(run.path)
+    assert again.round_trips.select("mae", "mfe").rows() == [(None, None)]
+    assert (again.stats["largest_mfe"], again.stats["round_trips"]) == (None, 1)
+
+
+def test_what_a_book_began_with_is_a_long_that_is_sold(tmp_path: Path) -> None:
+    """15 at 90 from before, split two for one, 30 sold: one round trip, with what the portfolio realised."""
+    settings = {
+        **IMMEDIATE, "portfolio.positions": [{"symbol": "AAA", "quantity": 15, "average_price": 90.0}],
+        "portfolio.corporate_actions": [{"symbol": "AAA", "ex_date": "2024-03-02", "kind": "split", "new": 2, "old": 1}],
+    }  # fmt: skip
+    prices = [100.0] * 12 + [80.0] * 12 + [52.0] * 12 + [51.0] * 12
+    run = ap.replay(hourly(tmp_path / "t", prices), [Plan(orders=(40, -30))], settings=settings, out=tmp_path)
+    columns = ("side", "quantity", "entry_price", "exit_price", "gross", "mae", "mfe")
+    assert run.round_trips.select(columns).rows() == [("long", 30, 45.0, 51.0, 180.0, -150.0, 210.0)]
+    assert run.equity["realised"][-1] == run.round_trips["gross"].sum()
+
+
+def test_a_run_of_twenty_sessions_is_held_against_what_it_traded(tmp_path: Path) -> None:
+    """By the same functions, from its closes and the prices at them; no sooner."""
+    prices = wave(25)
+    orders = (5, 100, 200, -50, 300, 150, 500, -200)
+    run = ap.replay(hourly(tmp_path / "t", prices), [Plan(orders=orders)], settings=IMMEDIATE, out=tmp_path)
+    closes = run.equity.filter(pl.col("reason") == "end")["equity"]
+    own = returns([run.start_equity, *closes])
+    other = returns([prices[0], *prices[23::24]])
+    assert closes.len() == 25
+    found = {name: run.stats[name] for name in ("alpha", "beta", "correlation", "information_ratio", "tracking_error")}
+    assert found == pytest.approx({name: getattr(relative, name)(own, other) for name in found})
+    assert run.stats["benchmark_return"] == pytest.approx(prices[-1] / prices[0] - 1)
+    few = ap.replay(hourly(tmp_path / "few", prices[: 19 * 24]), [Plan(orders=orders)], settings=IMMEDIATE, out=tmp_path)
+    assert (few.stats["sessions"], few.stats["beta"], few.stats["benchmark_return"]) == (19, None, None)
+
+
+def test_a_runs_trades_and_open_lots_by_method(tmp_path: Path) -> None:
+    """100 and 150 bought, 120 sold: first in first out closes the first lot whole, last in first out a part of the second."""
+    run = ap.replay(hourly(tmp_path / "t", wave(3)), [Plan(orders=(5, 100, 20, 150, 50, -120))], settings=IMMEDIATE, out=tmp_path)
+    assert [trades_of(run, method=method)["quantity"].to_list() for method in ("fifo", "lifo")] == [[100, 20], [120]]
+    assert [lots_of(run, method)["quantity"].to_list() for method in ("fifo", "lifo", "average")] == [[130], [100, 30], [130]]
+    assert trades_of(run, method="average")["gross"].sum() == pytest.approx(run.equity["realised"][-1], abs=1e-6)
