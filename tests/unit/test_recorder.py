@@ -233,7 +233,10 @@ def test_a_session_becomes_the_tape_and_the_run_of_a_replay(tape: Tape, replayed
             assert run.manifest[name] == growing.manifest[name] == replayed.manifest[name]
         assert set(replayed.manifest) - set(run.manifest) == set()
         assert growing.fills.equals(replayed.fills)
-        assert growing.stats == run.stats == replayed.stats
+        assert run.stats == replayed.stats
+        of_ticks = {name for name, value in growing.stats.items() if value != run.stats[name]}  # a growing session's are not read
+        assert {growing.stats[name] for name in of_ticks} == {None}
+        assert {"average_mae", "average_mfe"} <= of_ticks
         again = run_replay(CONTAINER, Tape.open(made.tape), specs(), out=tmp_path / "runs")
         assert again.manifest["digest"] == replayed.digest
         log.close()
