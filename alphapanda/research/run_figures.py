@@ -120,8 +120,12 @@ def ticks_of(run: Run) -> Iterator[pl.DataFrame] | None:
 
 def _first_day(run: Run, fills: pl.DataFrame) -> date | None:
     firsts = [one for one in (run.equity["ts"].min(), fills["ts"].min()) if isinstance(one, datetime)]
-    return min(firsts).astimezone(ZoneInfo(run.manifest["tape"]["zone"])).date() if firsts else None
+    return min(firsts).astimezone(_zone(run)).date() if firsts else None
 
 
 def _midnight(run: Run, day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(run.manifest["tape"]["zone"])).astimezone(UTC)
+    return datetime(day.year, day.month, day.day, tzinfo=_zone(run)).astimezone(UTC)
+
+
+def _zone(run: Run) -> ZoneInfo:
+    return ZoneInfo(run.manifest["tape"]["zone"])

@@ -147,6 +147,8 @@ def light_replay(
         "run_id": "", "digests": digests, "digest": run_digest(digests), "strategies": strategies,
         "settings": recorded(container.settings), "counts": counted(topics.counts, topics.refused, ticks),
         "halted": [msgspec.structs.asdict(one) for one in topics.halted], "cold_start": is_cold,
+        "tape": {"path": str(tape.path.absolute()), "digest": tape.digest, "zone": tape.profile.zone,
+                 "start": list(span.start), "end": list(span.end)},
     }  # fmt: skip
     return LightRun(manifest, topics, instruments_frame(tape))
 
