@@ -109,7 +109,7 @@ def walkforward(
     if as_json:
         print_json(found.as_dict())
     else:
-        show.print_found(out, f"walk-forward {found.name}", found.folds, show.walk_facts(found), found)
+        show.print_found(out, f"walk-forward {found.name}", show.walk_table(found), show.walk_facts(found), found)
 
 
 def sensitivity(

@@ -5,6 +5,7 @@ An `Evaluator` stays warm: classes are imported once, each tape is opened and ve
 
 import gc
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,11 @@ def said(error: BaseException) -> str:
     """An error in words: a user's mistake as it stands, another with its kind and the author's line."""
     if isinstance(error, AlphaPandaError):
         return str(error)
-    return f"{type(error).__name__}: {error}, at {author_line(error)}"
+    line = author_line(error)
+    if line == "?":  # nothing of the author's took part: it is ours
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        line = f"{Path(frame.filename).name}:{frame.lineno}"
+    return f"{type(error).__name__}: {error}, at {line}"
 
 
 def _result(job: Job, run: Run, seconds: float) -> Result:

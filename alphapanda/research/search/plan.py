@@ -29,7 +29,7 @@ Classes = Mapping[str, type[Strategy]]
 _PACKAGE = Path(alphapanda.__file__).parent
 _DECIDING = ("adapters", "contracts", "core", "pipeline.py", "reference", "runtime", "services",
              "research/performance.py", "research/ratios.py", "research/round_trips.py", "research/runs.py", "research/search",
-             "research/series.py")  # fmt: skip
+             "research/series.py", "research/statistic.py", "research/run_figures.py", "research/matching.py")  # fmt: skip
 
 
 class Planned(msgspec.Struct, frozen=True):

@@ -100,7 +100,8 @@ def local_text(tape: Tape, span: Range) -> str:
     """A range in the market's own time, by its first tick and the first behind it (or the tape's last)."""
     zone = ZoneInfo(tape.profile.zone)
     begins, ends = (datetime.fromtimestamp(ts_ns // 10**9, zone) for ts_ns in times(tape, span))
-    return f"{begins:%Y-%m-%d %H:%M} to {ends:%Y-%m-%d %H:%M}"
+    later = f"{ends:%H:%M}" if begins.date() == ends.date() else f"{ends:%Y-%m-%d %H:%M}"
+    return f"{begins:%Y-%m-%d %H:%M} to {later}"
 
 
 def folds(tape: Tape, span: Range, train: Length, test: Length, gap: Length, *, anchored: bool) -> list[Fold]:

@@ -93,6 +93,12 @@ def walk_facts(one: WalkForward) -> list[str]:
     ]
 
 
+def walk_table(one: WalkForward) -> pl.DataFrame:
+    """The folds' columns as a terminal has room for them."""
+    scores = [name for name in ("train_score", "test_score", "test_round_trips") if name in one.folds.columns]
+    return one.folds.select("fold", "test", *one.plan.dimensions, *scores)
+
+
 def walk_card(one: WalkForward) -> str:
     """A walk-forward in a notebook."""
     return _card(_head(one, "Walk-forward", walk_facts(one)) + _rows(one.folds), one.path)
@@ -106,14 +112,14 @@ def sensitivity_card(one: Sensitivity) -> str:
 def shown_table(one: Sensitivity) -> pl.DataFrame:
     """The table's columns as lists show them."""
     dimensions = [name.partition(".")[2] for name in one.plan.dimensions]
-    return one.table.select(*dimensions, "net_pnl", "change", "charges", "slippage", "fills", "round_trips", "max_drawdown")
+    return one.table.select(*dimensions, "net_pnl", "change", "fills", "round_trips")
 
 
 def print_frame(console: Console, title: str, frame: pl.DataFrame) -> None:
     """A frame as a table in a terminal."""
     grid = Table(title=title, title_justify="left")
     for name in frame.columns:
-        grid.add_column(name.replace("_", " "), justify="right", overflow="fold")
+        grid.add_column(name.replace("_", "\n"), justify="right", no_wrap=True)  # the words of a name, not those of a number
     for row in frame.iter_rows():
         grid.add_row(*map(number, row))
     console.print(grid)
