@@ -415,6 +415,17 @@ def test_folders_are_found_newest_first_and_others_refused(day: Path, tmp_path: 
         small(day, tmp_path, name="a")
 
 
+def test_progress_is_told_in_replays_and_begins_where_a_search_was_stopped(day: Path, tmp_path: Path) -> None:
+    """It only grows, and ends with all of them: six sets and the holdout."""
+    first, again = list[tuple[float, float]](), list[tuple[float, float]]()
+    small(day, tmp_path, name="x", holdout=0.3, progress=lambda *told: first.append(told))
+    (tmp_path / "x" / "finished").unlink()
+    small(day, tmp_path, name="x", holdout=0.3, progress=lambda *told: again.append(told))
+    assert [done for done, _ in first] == sorted(done for done, _ in first)
+    assert (first[-1], again[0], again[-1], len(again)) == ((7, 7), (1, 7), (7, 7), 7)
+    assert any(done % 1 for done, _ in first)
+
+
 # ---- optuna
 
 
