@@ -22,7 +22,7 @@ from alphapanda.research import trades as t
 from alphapanda.research.performance import returns, statistics
 from alphapanda.research.round_trips import round_trips
 from alphapanda.research.run_figures import lots_of, trades_of
-from tests.data_folder import need
+from tests.data_folder import ROOT, need
 
 unhurried = settings(deadline=None)  # a shared machine may be busy
 
@@ -325,3 +325,13 @@ def test_a_runs_trades_and_open_lots_by_method(tmp_path: Path) -> None:
     assert [trades_of(run, method=method)["quantity"].to_list() for method in ("fifo", "lifo")] == [[100, 20], [120]]
     assert [lots_of(run, method)["quantity"].to_list() for method in ("fifo", "lifo", "average")] == [[130], [100, 30], [130]]
     assert trades_of(run, method="average")["gross"].sum() == pytest.approx(run.equity["realised"][-1], abs=1e-6)
+
+
+def test_every_figure_stands_in_the_documentation() -> None:
+    """With the unit and formula it is made by, and nothing stands there that is none."""
+    equity = pl.DataFrame(schema={"ts": pl.Datetime("ns", "UTC"), "equity": pl.Float64, "reason": pl.String})
+    fills = pl.DataFrame(schema=dict.fromkeys(("price", "reference_price", "quantity", "multiplier"), pl.Float64))
+    found = statistics(equity, fills, pl.DataFrame(schema={"net": pl.Float64}), 100.0)
+    page = (ROOT / "docs/statistics.md").read_text(encoding="utf-8").partition("## Every figure")[2]
+    rows = {line for line in page.splitlines() if line.startswith("| `")}
+    assert rows == {f"| `{one.name}` | {one.unit} | {one.formula.replace('|', '&#124;')} |" for one in found.values()}
