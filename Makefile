@@ -30,6 +30,7 @@ bench: $(STAMP)  ## the speed figures of docs/figures.md
 	$(BIN)/python -m tests.bench.orders
 	$(BIN)/python -m tests.bench.log
 	$(BIN)/python -m tests.bench.latency
+	$(BIN)/python -m tests.bench.sweep
 
 up:  ## broker, its console, Valkey and Postgres, once they are healthy (needs Docker)
 	docker compose up --detach --wait

@@ -59,7 +59,7 @@ def ui(
 ) -> None:
     """Serve the dashboard on the loopback, read-only, until Ctrl-C."""
     app, storage = _checked(), load_settings().storage
-    folders = {"runs": runs or storage.runs, "sessions": sessions or storage.sessions, "sweeps": sweeps or Path("data/sweeps")}
+    folders = {"runs": runs or storage.runs, "sessions": sessions or storage.sessions, "sweeps": sweeps or storage.sweeps}
     taken = _port(port)
     url = f"http://{HOST}:{taken}"
     if as_json:

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from alphapanda.adapters.tape import Tape
-from alphapanda.contracts.errors import ConfigurationError
+from alphapanda.contracts.errors import AlphaPandaError, ConfigurationError
 from alphapanda.contracts.events import ALL_BOOKS, MarketTick
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.reference.charges import ChargeSchedule, load_charges
@@ -14,6 +14,7 @@ from alphapanda.runtime.costs import charge_rule, margin_rule, with_broker_figur
 from alphapanda.runtime.replay import Rooms
 from alphapanda.runtime.settings import ChargeSettings, Settings
 from alphapanda.runtime.start_books import Start
+from alphapanda.runtime.strategies import author_line
 from alphapanda.services.feature_engine.models import FeatureRequest, Indicator
 from alphapanda.services.feature_engine.service import InstrumentLane
 from alphapanda.services.portfolio_manager.service import PortfolioManager
@@ -61,7 +62,7 @@ class AppContainer:
         _check(specs)
         marks: dict[int, MarketTick] = {}
         instruments = tape.instruments
-        lanes = [StrategyLane(spec.lane, spec.strategy_id, spec.strategy, _universe(spec, instruments)) for spec in specs]
+        lanes = [_lane(spec, instruments) for spec in specs]
         lanes.sort(key=lambda lane: lane.lane)
         asked: dict[int, list[FeatureRequest]] = {}
         for lane in lanes:
@@ -107,6 +108,17 @@ def feature_names(specs: Sequence[StrategySpec]) -> tuple[str, ...]:
     """The names of every indicator's values that some strategy asks for."""
     asked = [request for spec in specs for request in spec.strategy.features()]
     return tuple(sorted({name for request in asked if isinstance(request, Indicator) for name in request.names}))
+
+
+def _lane(spec: StrategySpec, instruments: Mapping[int, Instrument]) -> StrategyLane:
+    """The strategy's lane. Raises ConfigurationError with the author's line where the strategy cannot be set up."""
+    try:
+        return StrategyLane(spec.lane, spec.strategy_id, spec.strategy, _universe(spec, instruments))
+    except AlphaPandaError:
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ConfigurationError(f"{spec.strategy_id} cannot be set up: {what} ({author_line(error)})") from error
 
 
 def _universe(spec: StrategySpec, instruments: Mapping[int, Instrument]) -> dict[int, Instrument]:

@@ -32,6 +32,7 @@ class ReplaySpec(_Part):
     start: str | None = None
     end: str | None = None
     settings: dict[str, Any] = {}
+    search: dict[str, Any] = {}  # what a search of this spec tries; a replay does not look at it
     out: Path | None = None
 
     def specs(self) -> list[StrategySpec]:

@@ -132,3 +132,17 @@ def test_what_is_not_on_the_tape_is_refused(tmp_path: Path, settings: dict[str, 
     """The message names the setting."""
     with pytest.raises(ConfigurationError, match=message):
         ap.replay(two_days(tmp_path / "tape"), [Once()], settings=settings, out=tmp_path)
+
+
+class Unready(ap.Strategy):
+    """Cannot be set up."""
+
+    def on_start(self) -> None:
+        self.first = next(iter({}))
+
+
+def test_a_strategy_that_cannot_be_set_up_is_named_with_its_line(tmp_path: Path) -> None:
+    """The author's file and line, and what was raised."""
+    line = Path(__file__).read_text().splitlines().index("        self.first = next(iter({}))") + 1
+    with pytest.raises(ConfigurationError, match=rf"unready cannot be set up: StopIteration.*test_trading_rules\.py:{line}"):
+        ap.replay(two_days(tmp_path / "tape"), [Unready()], out=tmp_path)
