@@ -156,7 +156,7 @@ def open_lots(
         for _ in _replayed(book, lots):
             pass
         for lot in lots.open:
-            price = lot.cost_e8 / lot.quantity / book.multiplier_e8
+            price = lot.cost_e8 / (lot.quantity * book.multiplier_e8)
             rows.append((*book.key, book.ts_ns[lot.entry], lot.quantity, price, lot.cost_e8, lot.charges_e8))
     return pl.DataFrame(rows, schema=LOTS, orient="row")
 
@@ -347,6 +347,6 @@ def _row(book: _Book, trade: _Trade, look: Excursions) -> tuple[object, ...]:
     mae_e8, mfe_e8 = (None, None) if book.ranges is None else book.ranges.excursion_e8(steps, unit)
     return (
         *book.key, entry_ns, exit_ns, (exit_ns - entry_ns) / 1e9, "long" if size > 0 else "short", abs(size), trade.largest,
-        trade.cost_e8 / size / unit, trade.proceeds_e8 / size / unit, abs(trade.cost_e8), gross_e8, trade.charges_e8,
+        trade.cost_e8 / (size * unit), trade.proceeds_e8 / (size * unit), abs(trade.cost_e8), gross_e8, trade.charges_e8,
         gross_e8 - trade.charges_e8, mae_e8, mfe_e8,
     )  # fmt: skip

@@ -51,13 +51,14 @@ def test_every_method_has_realised_the_same_whenever_flat(fills: list[tuple[int,
 
 
 @unhurried
-@given(FILLS)
-def test_at_average_cost_lots_realise_what_a_position_does(fills: list[tuple[int, int, int]]) -> None:
-    """After each fill, not only when flat."""
+@given(FILLS, MULTIPLIERS)
+def test_at_average_cost_lots_realise_what_a_position_does(fills: list[tuple[int, int, int]], multiplier_e8: int) -> None:
+    """After each fill, not only when flat, and rounded alike."""
     lots, position = Lots(Method.AVERAGE), Position()
     for quantity, price_e8, _ in fills:
-        realised_e8 = position.fill(quantity, quantity * price_e8)
-        assert sum(part.realised_e8 for part in lots.fill(quantity, quantity * price_e8)) == realised_e8
+        notional_e8 = value_e8(price_e8, quantity, multiplier_e8)
+        realised_e8 = position.fill(quantity, notional_e8)
+        assert sum(part.realised_e8 for part in lots.fill(quantity, notional_e8)) == realised_e8
         assert (lots.quantity, lots.cost_e8) == (position.quantity, position.cost_e8)
 
 
@@ -252,7 +253,9 @@ def test_a_reversal_is_two_trades(sign: int, sides: list[str], grouping: str, me
         ("scale in, all out", "flat_to_flat", "fifo", [3]), ("scale in, all out", "flat_to_reduced", "lifo", [3]),
         ("in and out 4", "fill_to_fill", "fifo", [2, 1, 1]), ("in and out 4", "fill_to_fill", "lifo", [2, 1, 1]),
         ("in and out 4", "flat_to_flat", "lifo", [4]), ("in and out 4", "flat_to_reduced", "fifo", [3, 1]),
-        ("in and out 4", "flat_to_reduced", "lifo", [3, 1]), ("reversal", "flat_to_flat", "fifo", [2, 1]),
+        ("in and out 4", "flat_to_reduced", "lifo", [3, 1]), ("in and out 1", "flat_to_reduced", "fifo", [3, 2]),
+        ("in and out 1", "flat_to_reduced", "average", [3, 2]), ("in and out 1", "fill_to_fill", "fifo", [2, 2, 1]),
+        ("reversal", "flat_to_flat", "fifo", [2, 1]),
     ],
 )  # fmt: skip
 def test_fees_go_to_the_first_trade_that_they_concern_as_in_lean(name: str, grouping: str, method: str, fees: list[int]) -> None:
@@ -287,18 +290,23 @@ def test_a_split_on_the_way_changes_units_and_no_money(grouping: str, method: st
 @unhurried
 @given(st.lists(st.tuples(st.integers(-20, 20).filter(bool), st.integers(2, 2000)), min_size=2, max_size=15), METHODS, st.data())
 def test_no_split_moves_profit_or_excursions(steps: list[tuple[int, int]], method: Method, data: st.DataObject) -> None:
-    """In every grouping: the same story told in halves, from any moment on."""
+    """In every grouping: the same story told in units of which three are two of before, from any moment on."""
     when = data.draw(st.integers(0, len(steps)))
-    price = [p * 2 if i < when else p for i, (_, p) in enumerate(steps)]
-    quantity = [q if i < when else q * 2 for i, (q, _) in enumerate(steps)]
-    plain = _timed([q for q, _ in steps], [p * 2 for _, p in steps])
-    halves = _timed(quantity, price)
-    splits = pl.DataFrame({"instrument_token": [0], "ts": [at(when - 0.5)], "new": [2], "old": [1]})
+    ticks = [(i + 0.25, 3 * data.draw(st.integers(2, 2000))) for i in range(len(steps))]
+    plain = _timed([2 * quantity for quantity, _ in steps], [3 * price for _, price in steps])
+    split = _timed(
+        [(2 if i < when else 3) * quantity for i, (quantity, _) in enumerate(steps)],
+        [(3 if i < when else 2) * price for i, (_, price) in enumerate(steps)],
+    )
+    after = [(minute, price if minute < when - 0.5 else price * 2 / 3) for minute, price in ticks]
+    splits = pl.DataFrame({"instrument_token": [0], "ts": [at(when - 0.5)], "new": [3], "old": [2]})
     for grouping in Grouping:
-        a = match(plain, method=method, grouping=grouping, prices=_ticks([]))
-        b = match(halves, method=method, grouping=grouping, prices=_ticks([]), splits=splits)
+        a = match(plain, method=method, grouping=grouping, prices=_ticks(ticks))
+        b = match(split, method=method, grouping=grouping, prices=_ticks(after), splits=splits)
         same = ("entry_ts", "exit_ts", "gross_e8", "mae_e8", "mfe_e8")
-        assert rows(a, *same) == rows(b, *same)
+        found, expected = rows(b, *same), rows(a, *same)
+        assert [one[:3] for one in found] == [one[:3] for one in expected]
+        assert np.array([one[3:] for one in found]) == pytest.approx(np.array([one[3:] for one in expected]), abs=200)
 
 
 # Excursions
@@ -385,6 +393,26 @@ def test_prices_may_come_part_by_part(steps: list[tuple[int, int]], ticks: list[
     one = match(fills, prices=whole)
     two = match(fills, prices=iter([whole[:cut], whole[cut:]]))
     assert one.equals(two)
+
+
+def test_prices_may_come_in_any_order() -> None:
+    """They are put in that of their times."""
+    fills, ticks = _timed([1, -1], [10, 12]), _ticks([(0.5, 3), (0.2, 20), (0.9, 9), (-1, 1), (7, 99)])
+    assert rows(match(fills, prices=ticks), "mae", "mfe") == [(-7.0, 10.0)]
+
+
+def test_a_reversal_forgets_the_prices_before_it() -> None:
+    """Also where extremes are those since the position left flat: a short from 12 has not seen the 3 of the long before."""
+    fills, ticks = _timed([1, -2, 1], [10, 12, 11]), _ticks([(0.5, 3), (1.5, 13)])
+    found = match(fills, prices=ticks, excursions="range")
+    assert rows(found, "side", "mae", "mfe") == [("long", -7.0, 2.0), ("short", -1.0, 1.0)]
+
+
+def test_a_round_trip_says_what_was_held_and_what_was_entered() -> None:
+    """Two bought, one sold, one bought, and one after the other sold: never more than two, three in all."""
+    found = round_trips(_timed([2, -1, 1, -1, -1], [10, 12, 14, 12, 12]), {0: E8})
+    columns = ("quantity", "entered", "entry_price", "exit_price", "gross", "duration_s")
+    assert rows(found, *columns) == [(2, 3, 34 / 3, 12.0, 2.0, 240.0)]
 
 
 def test_without_prices_there_are_no_excursions() -> None:

@@ -290,17 +290,25 @@ def test_without_its_tape_a_run_has_no_excursions(tmp_path: Path) -> None:
     assert (again.stats["largest_mfe"], again.stats["round_trips"]) == (None, 1)
 
 
-def test_what_a_book_began_with_is_a_long_that_is_sold(tmp_path: Path) -> None:
-    """15 at 90 from before, split two for one, 30 sold: one round trip, with what the portfolio realised."""
+@pytest.mark.parametrize("action", [{"kind": "split", "new": 2}, {"kind": "bonus", "new": 1}], ids=["split", "bonus"])
+def test_what_a_book_began_with_is_a_long_that_is_sold(tmp_path: Path, action: dict[str, Any]) -> None:
+    """15 at 90 from before become 30 by a split or a bonus, 30 sold: one round trip, with what the portfolio realised."""
     settings = {
         **IMMEDIATE, "portfolio.positions": [{"symbol": "AAA", "quantity": 15, "average_price": 90.0}],
-        "portfolio.corporate_actions": [{"symbol": "AAA", "ex_date": "2024-03-02", "kind": "split", "new": 2, "old": 1}],
+        "portfolio.corporate_actions": [{"symbol": "AAA", "ex_date": "2024-03-02", "old": 1, **action}],
     }  # fmt: skip
     prices = [100.0] * 12 + [80.0] * 12 + [52.0] * 12 + [51.0] * 12
     run = ap.replay(hourly(tmp_path / "t", prices), [Plan(orders=(40, -30))], settings=settings, out=tmp_path)
     columns = ("side", "quantity", "entry_price", "exit_price", "gross", "mae", "mfe")
     assert run.round_trips.select(columns).rows() == [("long", 30, 45.0, 51.0, 180.0, -150.0, 210.0)]
     assert run.equity["realised"][-1] == run.round_trips["gross"].sum()
+
+
+def test_what_a_book_began_with_is_a_lot_until_it_is_sold(tmp_path: Path) -> None:
+    """Also where nothing was traded."""
+    settings = {**IMMEDIATE, "portfolio.positions": [{"symbol": "AAA", "quantity": 15, "average_price": 90.0}]}
+    run = ap.replay(hourly(tmp_path / "t", wave(1)), [Plan()], settings=settings, out=tmp_path)
+    assert (lots_of(run).select("strategy_id", "quantity", "price").rows(), run.round_trips.height) == ([("plan", 15, 90.0)], 0)
 
 
 def test_a_run_of_twenty_sessions_is_held_against_what_it_traded(tmp_path: Path) -> None:
