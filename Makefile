@@ -23,7 +23,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 test: lint  ## everything that must hold
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 bench: $(STAMP)  ## the speed figures of docs/figures.md
 	$(BIN)/python -m tests.bench.run
