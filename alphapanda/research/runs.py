@@ -160,6 +160,18 @@ class Run:
 
         return self._with_symbol(round_trips_of(self))
 
+    def trades(self, method: str = "fifo", grouping: str = "fill_to_fill") -> pl.DataFrame:
+        """Closed trades by fifo, lifo or average cost; fill_to_fill, flat_to_reduced or flat_to_flat (`matching.match`)."""
+        from alphapanda.research.run_figures import trades_of
+
+        return self._with_symbol(trades_of(self, method=method, grouping=grouping))
+
+    def lots(self, method: str = "fifo") -> pl.DataFrame:
+        """What is left open, lot by lot (`matching.open_lots`)."""
+        from alphapanda.research.run_figures import lots_of
+
+        return self._with_symbol(lots_of(self, method))
+
     @cached_property
     def start_e8(self) -> int:
         """Equity of all books at the start in 1e-8: their cash, and what they already held at its cost."""

@@ -86,6 +86,15 @@ def test_what_is_held_over_expiry_is_settled_from_the_underlying(tmp_path: Path)
     assert (last["reason"], last["unrealised"] + 0.0) == ("end", 10 * (50.5 + 0.05 * 3) - 10 * 100.05)
 
 
+def test_trades_and_lots_of_a_run_agree_with_its_books(tmp_path: Path) -> None:
+    """Whatever the method: what was realised, and what is left."""
+    run = ap.replay(two_days(tmp_path / "tape"), [Once()], settings=SETTINGS, out=tmp_path)
+    closed = {method: sorted(run.trades(method).select("symbol", "gross_e8").rows()) for method in ("fifo", "lifo", "average")}
+    assert closed["fifo"] == closed["lifo"] == closed["average"]
+    assert sum(gross for _, gross in closed["fifo"]) == run.equity["realised_e8"][-1]
+    assert run.lots().select("symbol", "quantity").rows() == [("AAA", 10)]
+
+
 def test_a_tape_past_expiry_without_a_price_is_an_error(tmp_path: Path) -> None:
     """It names the instrument and the setting; nothing is left of the run."""
     with pytest.raises(ReferenceDataError, match=r"AAAFUT expired on 2024-03-04 with 10 held by once.*portfolio\.settlements"):
