@@ -256,7 +256,7 @@ def test_what_cannot_be_replayed_at_all_is_an_error(tape: Path, tmp_path: Path) 
     path.write_text(
         "import alphapanda as ap\n\nclass Broken(ap.Strategy):\n    def on_start(self):\n        raise ValueError('no')\n"
     )
-    with pytest.raises(AlphaPandaError, match="cannot be replayed: ValueError: no"):
+    with pytest.raises(AlphaPandaError, match="cannot be replayed: broken cannot be set up: ValueError: no"):
         checked(tape, f"{path}:Broken")
 
 

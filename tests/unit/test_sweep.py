@@ -288,7 +288,7 @@ def test_a_set_that_fails_or_halts_does_not_count_and_the_others_go_on(day: Path
     assert problems[0] is None
     assert "RuntimeError: enough" in problems[1]
     assert "test_sweep.py" in problems[1]
-    assert "ValueError: 3 is too much, at test_sweep.py" in problems[2]
+    assert "ValueError: 3 is too much (test_sweep.py" in problems[2]
     assert found.best is not None
     assert found.best.point == {"size": 1}
 
