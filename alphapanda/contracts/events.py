@@ -237,29 +237,30 @@ class ExecMode(StrEnum):
     LIVE = "live"
 
 
-class ValidatedSignal(Payload, frozen=True, gc=False):
-    """A signal that passed every check, as a quantity; one signal makes several where it is sliced.
-
-    `action` is place, modify or cancel. The quantity of a modification is the order's new total, 0: as it is.
-    """
+class OfSignal(Payload, frozen=True, gc=False):
+    """Base of what follows from a signal: whose it is, and which signal."""
 
     exec_mode: ExecMode
     strategy_id: str
     instrument_token: int
     signal_id: str
+
+
+class ValidatedSignal(OfSignal, frozen=True, gc=False):
+    """A signal that passed every check, as a quantity; one signal makes several where it is sliced.
+
+    `action` is place, modify or cancel. The quantity of a modification is the order's new total, 0: as it is.
+    """
+
     quantity: int
     reference_price: float
     action: str = "place"
     terms: OrderTerms | None = None
 
 
-class RejectedSignal(Payload, frozen=True, gc=False):
+class RejectedSignal(OfSignal, frozen=True, gc=False):
     """A signal refused by risk: which check, the value it found, the limit, and their unit."""
 
-    exec_mode: ExecMode
-    strategy_id: str
-    instrument_token: int
-    signal_id: str
     quantity: int
     reason: str  # reason code: the check's name
     value: float | None
@@ -270,7 +271,13 @@ class RejectedSignal(Payload, frozen=True, gc=False):
 # ---- trading_engine (stage 4) ----------------------------------------------------------------------------------------
 
 
-class OrderPlaced(Payload, frozen=True, gc=False):
+class OfOrder(OfSignal, frozen=True, gc=False):
+    """Base of what is said of an order."""
+
+    order_id: str
+
+
+class OrderPlaced(OfOrder, frozen=True, gc=False):
     """An order accepted by the trading engine.
 
     An order carries out one validated signal, and that event's id is the order's: every later event names it. Legs of a
@@ -278,11 +285,6 @@ class OrderPlaced(Payload, frozen=True, gc=False):
     follow from, with a word after a colon.
     """
 
-    exec_mode: ExecMode
-    strategy_id: str
-    instrument_token: int
-    signal_id: str
-    order_id: str
     order_type: str  # of OrderType, or SETTLEMENT
     quantity: int
     reference_price: float
@@ -295,51 +297,31 @@ class OrderPlaced(Payload, frozen=True, gc=False):
     parent_id: str = ""  # the order whose fill placed this leg
 
 
-class OrderModified(Payload, frozen=True, gc=False):
+class OrderModified(OfOrder, frozen=True, gc=False):
     """What a working order is from here on; `quantity` is its total, filled or not."""
 
-    exec_mode: ExecMode
-    strategy_id: str
-    instrument_token: int
-    signal_id: str
-    order_id: str
     quantity: int
     limit_price: float | None
     trigger_price: float | None
 
 
-class OrderTriggered(Payload, frozen=True, gc=False):
+class OrderTriggered(OfOrder, frozen=True, gc=False):
     """A stop's trigger traded: it is an ordinary LIMIT or MARKET order now."""
 
-    exec_mode: ExecMode
-    strategy_id: str
-    instrument_token: int
-    signal_id: str
-    order_id: str
     trigger_price: float
 
 
-class OrderFailed(Payload, frozen=True, gc=False):
+class OrderFailed(OfOrder, frozen=True, gc=False):
     """An order the engine could not place, or a change it could not make (`order_id` is then the change's own)."""
 
-    exec_mode: ExecMode
-    strategy_id: str
-    instrument_token: int
-    signal_id: str
-    order_id: str
     quantity: int
     reason: str
     client_order_id: str = ""
 
 
-class OrderCancelled(Payload, frozen=True, gc=False):
+class OrderCancelled(OfOrder, frozen=True, gc=False):
     """The rest of an order will not be filled; a terminal state."""
 
-    exec_mode: ExecMode
-    strategy_id: str
-    instrument_token: int
-    signal_id: str
-    order_id: str
     quantity: int  # what was left
     reason: str
     client_order_id: str = ""
@@ -362,14 +344,9 @@ class Charges(Payload, frozen=True, gc=False):
         return self.brokerage_e8 + self.stt_e8 + self.exchange_e8 + self.sebi_e8 + self.stamp_e8 + self.gst_e8 + self.dp_e8
 
 
-class OrderFill(Payload, frozen=True, gc=False):
+class OrderFill(OfOrder, frozen=True, gc=False):
     """An executed quantity and price. Slippage is fill minus reference price, signed as a cost."""
 
-    exec_mode: ExecMode
-    strategy_id: str
-    instrument_token: int
-    signal_id: str
-    order_id: str
     quantity: int
     price: float
     reference_price: float
