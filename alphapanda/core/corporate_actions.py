@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from alphapanda.contracts.events import MarketTick
-from alphapanda.core.ledger import Book
+from alphapanda.core.ledger import E8, Book
 
 
 class ActionKind(StrEnum):
@@ -67,7 +67,7 @@ def adjust(marks: dict[int, MarketTick], actions: Actions, session: str) -> None
 def price_after(price: float, action: CorporateAction) -> float:
     """A price of before the ex-date as it is after it, to 1e-8."""
     if action.kind is ActionKind.DIVIDEND:
-        return round(price - action.amount_e8 / 100_000_000, 8)
+        return round(price - action.amount_e8 / E8, 8)
     after, before = factor_of(action)
     return round(price * before / after, 8)
 

@@ -62,7 +62,7 @@ class WorkingOrder:
     filled: int = 0  # signed
     filled_e8: int = 0  # absolute value of the fills, for charges by order
     legs: int = 0  # how often exits were placed for its fills
-    resting: bool = False  # it has been in the book at an earlier tick
+    resting: bool = False  # an earlier tick did not reach its limit
     changes: list[PendingChange] = field(default_factory=list)
 
     @property

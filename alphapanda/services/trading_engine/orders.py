@@ -21,7 +21,6 @@ from alphapanda.core.lifecycle import Happening, OrderState, after, ending
 from alphapanda.services.trading_engine.models import PendingChange, WorkingOrder
 
 PLAIN = OrderTerms()
-STOPS = frozenset({OrderType.SL, OrderType.SL_M})
 PRICED = frozenset({OrderType.LIMIT, OrderType.SL})
 
 
@@ -87,9 +86,9 @@ def triggered(order: WorkingOrder, limit_price: float | None) -> OrderTriggered:
     )
 
 
-def resized(order: WorkingOrder, quantity: int, signal_id: str = "") -> OrderModified:
+def resized(order: WorkingOrder, quantity: int) -> OrderModified:
     """The order's new total; the rest of it stays."""
-    return _modified(order, signal_id or order.placed.signal_id, quantity, order.limit_price, order.trigger_price)
+    return _modified(order, order.placed.signal_id, quantity, order.limit_price, order.trigger_price)
 
 
 def change_objection(order: WorkingOrder, wanted: ValidatedSignal) -> str | None:

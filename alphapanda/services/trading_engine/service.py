@@ -21,7 +21,6 @@ from alphapanda.contracts.events import (
     MarketTick,
     OrderPlaced,
     OrderType,
-    Payload,
     Product,
     SessionClose,
     SessionOpen,
@@ -31,14 +30,15 @@ from alphapanda.contracts.events import (
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.core.corporate_actions import Actions, adjust, due, quantity_after
 from alphapanda.core.handler import Lane, Outputs
-from alphapanda.core.ledger import to_e8, value_e8
+from alphapanda.core.ledger import E8, to_e8, value_e8
 from alphapanda.core.lifecycle import TERMINAL, OrderState
 from alphapanda.services.trading_engine import orders as o
 from alphapanda.services.trading_engine.fills import Offer, pays
+from alphapanda.services.trading_engine.holdings import closes, delivers, hold
+from alphapanda.services.trading_engine.linked import Said, bracket, clear, reduce_others
 from alphapanda.services.trading_engine.models import EngineState, NetKey, PaperExecution, PendingChange, WorkingOrder
 from alphapanda.services.trading_engine.rules import fillable, latency_ns, next_bar_ns, triggered
 
-Said = list[tuple[int, Payload]]
 ChargeRule = Callable[[int, Instrument, str, int, int, int, int, bool], Charges]
 """What a fill costs: (ts_ns, instrument, product, signed quantity, absolute notional in 1e-8, the order's quantity and
 notional before it, whether it is the day's first delivery of the scrip)."""
@@ -91,24 +91,15 @@ class TradingEngine(Lane):
         namesakes = self._named(lane, token, terms.client_order_id)
         if any(one.placed.signal_id != signal.signal_id for one in namesakes):  # slices of one signal share their name
             return [(lane, placed), (lane, o.refused(placed, "client_order_id_in_use"))]
-        if product == Product.MIS and state.squared_off and not self._closes(lane, placed):
+        if product == Product.MIS and state.squared_off and not closes(state, lane, placed):
             return [(lane, placed), (lane, o.refused(placed, "squared_off"))]
         order = o.accepted(lane, placed, signal.terms, terms.oco_group)
         state.working.setdefault(token, []).append(order)
         said: Said = [(lane, placed)]
         if self.rules.fill_model == "immediate" and state.session_open and fillable(state.marks[token], event.ts_ns, self.rules):
             self._attempt(order, state.marks[token], event, Offer.of(state.marks[token], self.rules, {}), said)
-            self._clear(token, said)
+            clear(self.state, token, said)
         return said
-
-    def _closes(self, lane: int, placed: OrderPlaced) -> bool:
-        """Whether a MIS order only closes what is held and not being closed already."""
-        token, quantity = placed.instrument_token, placed.quantity
-        held: int = self.state.net.get((lane, placed.strategy_id, token, Product.MIS), 0)
-        for one in self.state.working.get(token, ()):
-            if one.lane == lane and one.placed.product == Product.MIS:
-                held += one.remaining
-        return (held > 0) != (quantity > 0) and abs(quantity) <= abs(held)
 
     def _active_ns(self, event: Event) -> int:
         active_ns = event.ts_ns + latency_ns(self.rules, event.pos)
@@ -138,7 +129,7 @@ class TradingEngine(Lane):
                 order.changes.append(change)
             else:
                 self._make(order, change, said)
-        self._clear(wanted.instrument_token, said)
+        clear(self.state, wanted.instrument_token, said)
         return said
 
     def _make(self, order: WorkingOrder, change: PendingChange, said: Said) -> None:
@@ -177,7 +168,7 @@ class TradingEngine(Lane):
                 self._make(order, order.changes.pop(0), said)
             if order.placed.active_ts_ns <= ts_ns and order.state not in TERMINAL:
                 self._attempt(order, tick, event, offer, said)
-        self._clear(token, said)
+        clear(self.state, token, said)
         return said
 
     def _attempt(self, order: WorkingOrder, tick: MarketTick, event: Event, offer: Offer, said: Said) -> None:
@@ -203,82 +194,16 @@ class TradingEngine(Lane):
         token, instrument = placed.instrument_token, self.instruments[placed.instrument_token]
         notional_e8 = abs(value_e8(to_e8(price), quantity, instrument.multiplier_e8))
         key = order.lane, placed.strategy_id, token, placed.product
-        delivers = self.tracks_deliveries and placed.product == Product.CNC and self._delivers(key, quantity)
+        delivered = self.tracks_deliveries and placed.product == Product.CNC and delivers(self.state, key, quantity)
         charges = self.charge(
-            event.ts_ns, instrument, placed.product, quantity, notional_e8, abs(order.filled), order.filled_e8, delivers
+            event.ts_ns, instrument, placed.product, quantity, notional_e8, abs(order.filled), order.filled_e8, delivered
         )
-        self._hold(key, quantity)
+        hold(self.state, key, quantity)
         said.append((order.lane, o.filled(order, quantity, price, notional_e8, charges)))
         if order.terms is not None and (order.terms.stop_loss is not None or order.terms.take_profit is not None):
-            self._bracket(order, quantity, event, said)
+            bracket(self.state, self.rules, order, quantity, event, said)
         if order.oco_group:
-            self._reduce_others(order, quantity, said)
-
-    def _hold(self, key: NetKey, quantity: int) -> None:
-        held = self.state.net.get(key, 0) + quantity
-        if held:
-            self.state.net[key] = held
-        else:
-            del self.state.net[key]
-
-    def _delivers(self, key: NetKey, quantity: int) -> bool:
-        """Whether this is the day's first fill that sells what was held before the day began."""
-        before = self.state.today.get(key, (0, 0, False))
-        bought, sold, charged = before[0] + max(0, quantity), before[1] + max(0, -quantity), before[2]
-        held_before_today = self.state.net.get(key, 0) - before[0] + before[1]
-        delivers = quantity < 0 and not charged and held_before_today > 0 and sold > bought
-        self.state.today[key] = (bought, sold, charged or delivers)
-        return delivers
-
-    def _bracket(self, order: WorkingOrder, quantity: int, event: Event, said: Said) -> None:
-        """Place the exits with a fill of the entry; those that still work grow with every further one."""
-        terms, placed, orders = order.terms, order.placed, self.state.working[order.placed.instrument_token]
-        working = [one for one in orders if one.placed.parent_id == placed.order_id and one.state not in TERMINAL]
-        for one in working:
-            said.append((order.lane, o.resized(one, one.quantity - quantity)))
-        if working or terms is None:
-            return
-        order.legs += 1
-        active_ns = event.ts_ns + latency_ns(self.rules, (*event.pos[:2], 4, order.lane, order.legs))
-        for name, limit, trigger in (("stop", None, terms.stop_loss), ("target", terms.take_profit, None)):
-            if limit is not None or trigger is not None:
-                name = name if order.legs == 1 else f"{name}-{order.legs}"
-                made = o.leg(order, name, -quantity, limit=limit, trigger=trigger, active_ns=active_ns)
-                orders.append(made)
-                said.append((order.lane, made.placed))
-
-    def _reduce_others(self, order: WorkingOrder, quantity: int, said: Said) -> None:
-        """What one order of a group fills, the others lose: each other signal as a whole, whose slices lose it in turn."""
-        left: dict[tuple[str, str], int] = {}
-        own = _member(order)
-        for orders in list(self.state.working.values()):
-            for one in orders:
-                member = _member(one)
-                if one.oco_group != order.oco_group or one.lane != order.lane or member == own or one.state in TERMINAL:
-                    continue
-                lost = min(left.get(member, abs(quantity)), abs(one.remaining))
-                left[member] = left.get(member, abs(quantity)) - lost
-                if lost == abs(one.remaining):
-                    said.append((one.lane, o.cancelled(one, "oco")))
-                elif lost:
-                    said.append((one.lane, o.resized(one, one.quantity - (lost if one.quantity > 0 else -lost))))
-        for token in list(self.state.working):
-            if token != order.placed.instrument_token:
-                self._clear(token, said)
-
-    def _clear(self, token: int, said: Said) -> None:
-        """Let go of the orders of this instrument that have ended; in place, because the host looks at this table."""
-        left = []
-        for order in self.state.working[token]:
-            if order.state not in TERMINAL:
-                left.append(order)
-                continue
-            said += [(order.lane, o.not_changed(change, "order_ended")) for change in order.changes]
-        if left:
-            self.state.working[token] = left
-        else:
-            del self.state.working[token]
-            self.state.volumes.pop(token, None)
+            reduce_others(self.state, order, quantity, said)
 
     # ---- sessions and commands
 
@@ -294,7 +219,7 @@ class TradingEngine(Lane):
         for action in actions:
             for key, held in list(state.net.items()):
                 if key[2] == action.instrument_token:
-                    self._hold(key, quantity_after(held, action) - held)
+                    hold(self.state, key, quantity_after(held, action) - held)
         return ()
 
     def on_square_off(self, event: Event) -> Outputs:
@@ -328,12 +253,12 @@ class TradingEngine(Lane):
                 )
             price_e8 = self.settlements_e8[token]
             placed = o.of_the_engine(
-                event.id, "settlement", strategy_id, token, -held, price_e8 / 100_000_000, event.ts_ns, product, SETTLEMENT
+                event.id, "settlement", strategy_id, token, -held, price_e8 / E8, event.ts_ns, product, SETTLEMENT
             )
             order = o.accepted(lane, placed, None)
-            self._hold((lane, strategy_id, token, product), -held)
+            hold(self.state, (lane, strategy_id, token, product), -held)
             notional_e8 = abs(value_e8(price_e8, held, instrument.multiplier_e8))
-            said += [(lane, placed), (lane, o.filled(order, -held, price_e8 / 100_000_000, notional_e8, Charges()))]
+            said += [(lane, placed), (lane, o.filled(order, -held, price_e8 / E8, notional_e8, Charges()))]
         return said
 
     def on_kill_switch(self, event: Event) -> Outputs:
@@ -350,13 +275,8 @@ class TradingEngine(Lane):
         said: Said = []
         for token, orders in list(self.state.working.items()):
             said += [(order.lane, o.cancelled(order, reason)) for order in orders if which(order)]
-            self._clear(token, said)
+            clear(self.state, token, said)
         return said
-
-
-def _member(order: WorkingOrder) -> tuple[str, str]:
-    """What counts as one in a group: the slices of one signal, and each kind of exit of one bracket."""
-    return order.placed.signal_id, order.placed.order_type if order.placed.parent_id else ""
 
 
 def protected(price: float, quantity: int, pct: float) -> float:
