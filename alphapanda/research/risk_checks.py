@@ -5,7 +5,6 @@ The checks say a value and a limit only when they object. Here is the same for e
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from alphapanda.contracts.events import OrderType
 from alphapanda.core.ledger import E8, to_e8, value_e8
@@ -48,7 +47,7 @@ def _tick_size(p: Proposal, limits: RiskLimits) -> Breach:
     """The first price off the grid, else the first that is stated."""
     if p.instrument is None:
         return Breach(None, None, "price")
-    stated = [price for price in (p.reference_price, *rules._prices(p)) if price is not None]
+    stated = [price for price in (p.reference_price, *rules.stated_prices(p)) if price is not None]
     step_e8 = to_e8(p.instrument.tick_size)
     off = [price for price in stated if step_e8 > 0 and to_e8(price) % step_e8 != 0]
     return Breach(next(iter(off or stated), None), p.instrument.tick_size, "price")
@@ -58,7 +57,7 @@ def _price_band(p: Proposal, limits: RiskLimits) -> Breach:
     """What the check says where it objects, else how far the farthest price is from the last."""
     if (found := rules.price_band(p, limits)) is not None:
         return found
-    stated = [price for price in rules._prices(p) if price is not None]
+    stated = [price for price in rules.stated_prices(p) if price is not None]
     if p.mark is None or not stated:
         return Breach(None, limits.price_band_pct, "percent")
     last_e8 = max(1, to_e8(p.mark.last_price))
@@ -170,9 +169,3 @@ def check_rows(proposal: Proposal, limits: RiskLimits, asked: list[Check], all_c
         objected |= bad
         rows.append(CheckRow(check.__name__, result, found.value, found.limit, str(found.unit), meaning))
     return rows
-
-
-def rows_of(room: Any, proposal: Proposal, strategy_id: str, asked: list[Check]) -> list[CheckRow]:
-    """The same as a room asks; a change that is a cancellation is asked the fewer checks of cancellations."""
-    cancels = proposal.kind == "cancel"
-    return check_rows(proposal, room._of[strategy_id], asked, rules.CANCEL_CHECKS if cancels else rules.CHECKS)

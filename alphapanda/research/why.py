@@ -16,15 +16,16 @@ from rich.table import Table
 
 from alphapanda.contracts.codec import encode
 from alphapanda.contracts.errors import AlphaPandaError, ConfigurationError
-from alphapanda.contracts.events import Event, Pos, TradingSignal, parse_pos
+from alphapanda.contracts.events import Event, Pos, SignalKind, parse_pos
 from alphapanda.core.handler import Outputs, Taker
 from alphapanda.pipeline import CANCELLED, FAILED, FEATURES, FILLED, GENERATED, OUTPUT_TOPICS, PLACED, REJECTED, VALIDATED
 from alphapanda.research.recorded_rooms import container_of
-from alphapanda.research.risk_checks import OBJECTS, CheckRow, rows_of
+from alphapanda.research.risk_checks import OBJECTS, CheckRow, check_rows
 from alphapanda.research.runs import Run
 from alphapanda.research.tape_view import NoTapeError, TapeView
 from alphapanda.runtime.replay_run import start_cold
 from alphapanda.runtime.signals_from import RecordedSignals
+from alphapanda.services.risk_manager.rules import CANCEL_CHECKS, CHECKS
 
 _ENVELOPE = ("epoch", "number", "stage", "lane", "n")
 _TOPICS_OF_STAGE = {
@@ -300,12 +301,9 @@ class _Watched:
         return bool(self._room.decides_on(event))
 
     def _look(self, event: Event) -> None:
-        room, signal = self._room, event.data
-        assert isinstance(signal, TradingSignal)  # noqa: S101  # the topic's other type is not for risk
-        if room._tracks_highest:
-            room._note_equity(opens=False)  # as the room does next, so that it changes nothing
-        proposal = room._proposals.of(event.ts_ns, signal, room._of[signal.strategy_id])
-        self.rows = rows_of(room, proposal, signal.strategy_id, room._asked(signal))
+        proposal, limits, asked = self._room.weigh(event)
+        cancels = proposal.kind == SignalKind.CANCEL
+        self.rows = check_rows(proposal, limits, asked, CANCEL_CHECKS if cancels else CHECKS)
 
 
 def checks_of(run: Run, view: TapeView, pos: Pos) -> list[CheckRow]:

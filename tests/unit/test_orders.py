@@ -239,3 +239,10 @@ def test_exits_of_a_bracket_have_names_by_which_they_are_cancelled() -> None:
     desk = Desk().play("0: 100 | 0: buy 5 stop_loss=95 take_profit=110 id=e | 1: 100")
     desk.play("2: cancel e.stop | 3: modify e.target limit=109")
     assert desk.story[4:] == ["2 cancelled -5 asked [stop]", "3 modified -5 limit=109.0 trigger=None [target]"]
+
+
+def test_later_exits_of_an_entry_have_the_names_of_the_first() -> None:
+    """The first stop fills before the entry does: the next is e.stop again, and is cancelled by that."""
+    desk = Desk({"fill_model": "depth"})
+    desk.play("0: 100 | 0: buy 7 stop_loss=95 id=e | 1: 99/100 x9/4 | 2: 94/94.5 x9/0 | 3: 99/100 x9/9 | 4: cancel e.stop")
+    assert desk.story[-2:] == ["3 placed SL-M -3 [stop-2]", "4 cancelled -3 asked [stop-2]"]

@@ -18,9 +18,11 @@ NO_INTENT = "", None
 class Proposals:
     """Makes proposals of what a risk room knows; changes nothing. Figures that no limit needs are left at zero."""
 
-    def __init__(self, room: Any, product: Product, protected: bool, margin: MarginRule) -> None:
+    def __init__(
+        self, room: Any, multipliers_e8: books.Multipliers, product: Product, protected: bool, margin: MarginRule
+    ) -> None:  # fmt: skip
         self._room, self._product, self._protected, self._margin = room, product, protected, margin
-        self._multipliers_e8 = {token: one.multiplier_e8 for token, one in room.instruments.items()}
+        self._multipliers_e8 = multipliers_e8
         account = room.limits.account
         self._account = any(value is not None for value in account.model_dump().values())
 
@@ -142,7 +144,7 @@ class Proposals:
         state: RiskState = self._room.state
         strategy_id, token, terms = signal.strategy_id, signal.instrument_token, signal.terms
         last = state.last_signal.get((strategy_id, token))
-        same = last is not None and last[1] == (signal.kind, signal.size, terms)
+        same = last is not None and last[1] == gist(signal)
         limit_e8 = None if terms is None or terms.limit_price is None else to_e8(terms.limit_price)
         crossing = books.crossing(strategy_id, token, quantity, limit_e8, state.intents) if limits.forbid_self_cross else 0
         needed_e8 = equity_e8 = 0
@@ -172,6 +174,11 @@ class Proposals:
             if count and mark is not None and one in self._room.instruments:
                 needed_e8 += self._margin(ts_ns, one, of, count, to_e8(mark.last_price))
         return needed_e8, books.equity_e8(state.books[strategy_id], state.marks, self._multipliers_e8)
+
+
+def gist(signal: TradingSignal) -> tuple[object, ...]:
+    """What makes a signal the same as another of its strategy and instrument."""
+    return signal.kind, signal.size, signal.terms
 
 
 def slices(instrument: Instrument, quantity: int) -> list[int]:

@@ -65,7 +65,7 @@ def order_terms(p: Proposal, limits: RiskLimits) -> Breach | None:
     terms = p.terms
     if p.turns:
         return Breach(p.size, None, "side")
-    for price in _prices(p):
+    for price in stated_prices(p):
         if price is not None and price <= 0:
             return Breach(price, 0.0, "price")
     if terms is None or p.kind in CHANGES:
@@ -90,7 +90,7 @@ def tick_size(p: Proposal, limits: RiskLimits) -> Breach | None:
     if p.instrument is None or (p.reference_price is None and p.terms is None):
         return None
     step_e8 = to_e8(p.instrument.tick_size)
-    for price in (p.reference_price, *_prices(p)):
+    for price in (p.reference_price, *stated_prices(p)):
         if price is not None and step_e8 > 0 and to_e8(price) % step_e8 != 0:
             return Breach(price, p.instrument.tick_size, "price")
     return None
@@ -100,7 +100,7 @@ def price_band(p: Proposal, limits: RiskLimits) -> Breach | None:
     """Limit and trigger lie within `price_band_pct` of the last price and, by broker rules, within the instrument's bands."""
     if p.instrument is None or p.mark is None or p.terms is None:
         return None
-    for price in _prices(p):
+    for price in stated_prices(p):
         if price is None:
             continue
         last_e8 = max(1, to_e8(p.mark.last_price))
@@ -290,7 +290,8 @@ def _drawdown(p: Proposal, limits: BookLimits, of: Figures) -> Breach | None:
     return Breach(fallen, largest, "fraction") if fallen >= largest else None
 
 
-def _prices(p: Proposal) -> tuple[float | None, ...]:
+def stated_prices(p: Proposal) -> tuple[float | None, ...]:
+    """The prices in a signal's terms, None for each that it does not state."""
     terms = p.terms
     return () if terms is None else (terms.limit_price, terms.trigger_price, terms.stop_loss, terms.take_profit)
 

@@ -33,7 +33,7 @@ from alphapanda.core.handler import Lane, Outputs
 from alphapanda.core.ledger import Book, to_e8, value_e8
 from alphapanda.services.risk_manager.books import MarginRule, equity_e8, in_full
 from alphapanda.services.risk_manager.models import Change, Intent, Proposal, RiskLimits, RiskState
-from alphapanda.services.risk_manager.proposals import Proposals, slices
+from alphapanda.services.risk_manager.proposals import Proposals, gist, slices
 from alphapanda.services.risk_manager.rules import CANCEL_CHECKS, CHANGES, NOTHING_TO_DO, Breach, Check, asked
 
 MINUTE_NS = 60_000_000_000
@@ -71,7 +71,7 @@ class RiskManager(Lane):
         self._multipliers_e8 = {token: one.multiplier_e8 for token, one in instruments.items()}
         self._counts_rates = any((limits.orders_per_second, limits.orders_per_minute, limits.orders_per_day))
         self._tracks_highest = any(one.max_drawdown is not None for one in (limits.account, *self._of.values()))
-        self._proposals = Proposals(self, product, protected, margin)
+        self._proposals = Proposals(self, self._multipliers_e8, product, protected, margin)
         self._note_equity(opens=True)
 
     # ---- decisions
@@ -85,10 +85,8 @@ class RiskManager(Lane):
     def on_signal(self, event: Event) -> Outputs:
         """Size the signal, ask every check, and let it through or refuse it."""
         signal: Any = event.data
-        if self._tracks_highest:
-            self._note_equity(opens=False)
-        proposal = self._proposals.of(event.ts_ns, signal, self._of[signal.strategy_id])
-        reason, breach = self._objection(signal, proposal)
+        proposal, limits, checks = self.weigh(event)
+        reason, breach = _objection(proposal, limits, checks)
         lane, token = event.pos[3], signal.instrument_token
         if breach is not None:
             return [(lane, RejectedSignal(
@@ -99,21 +97,13 @@ class RiskManager(Lane):
             return self._change(event, signal, proposal)
         return self._place(event, signal, proposal)
 
-    def _objection(self, signal: TradingSignal, proposal: Proposal) -> tuple[str, Breach | None]:
-        limits = self._of[signal.strategy_id]
-        for check in self._asked(signal):
-            breach = check(proposal, limits)
-            if breach is not None:
-                return check.__name__, breach
-        idle = not proposal.quantity and signal.kind not in CHANGES
-        return NOTHING_TO_DO, Breach(proposal.position, proposal.position, "quantity") if idle else None
-
-    def decided(self, event: Event) -> list[tuple[Check, Breach | None]]:
-        """What every check says of a signal as the room stands, in order; changes nothing."""
+    def weigh(self, event: Event) -> tuple[Proposal, RiskLimits, list[Check]]:
+        """The proposal of a signal as the room stands, its strategy's limits, and the checks that it is asked."""
         signal: Any = event.data
+        if self._tracks_highest:
+            self._note_equity(opens=False)
         limits = self._of[signal.strategy_id]
-        proposal = self._proposals.of(event.ts_ns, signal, limits)
-        return [(check, check(proposal, limits)) for check in self._asked(signal)]
+        return self._proposals.of(event.ts_ns, signal, limits), limits, self._asked(signal)
 
     def _asked(self, signal: TradingSignal) -> list[Check]:
         if signal.kind in CHANGES:
@@ -136,7 +126,7 @@ class RiskManager(Lane):
         state.intents[strategy_id][event.id] = intent
         self._count(event.ts_ns, len(sizes))
         if self._of[strategy_id].duplicate_window_s is not None:
-            state.last_signal[strategy_id, token] = event.ts_ns, _said(signal)
+            state.last_signal[strategy_id, token] = event.ts_ns, gist(signal)
         lane = event.pos[3]
         return [
             (lane, ValidatedSignal(ExecMode.PAPER, strategy_id, token, event.id, quantity, reference, "place", terms))
@@ -272,6 +262,11 @@ class RiskManager(Lane):
         return ()
 
 
-def _said(signal: TradingSignal) -> tuple[object, ...]:
-    """What makes a signal the same as another; terms as a tuple, for a state of plain data."""
-    return signal.kind, signal.size, signal.terms
+def _objection(proposal: Proposal, limits: RiskLimits, checks: list[Check]) -> tuple[str, Breach | None]:
+    """The first check that objects, and what it found; else whether there is anything to do."""
+    for check in checks:
+        breach = check(proposal, limits)
+        if breach is not None:
+            return check.__name__, breach
+    idle = not proposal.quantity and proposal.kind not in CHANGES
+    return NOTHING_TO_DO, Breach(proposal.position, proposal.position, "quantity") if idle else None

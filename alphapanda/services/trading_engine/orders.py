@@ -126,9 +126,9 @@ def _modified(
 def leg(
     parent: WorkingOrder, name: str, quantity: int, *, limit: float | None, trigger: float | None, active_ns: int
 ) -> WorkingOrder:  # fmt: skip
-    """An exit of a bracket: `name` is stop or target."""
+    """An exit of a bracket: `name` is stop or target, with a count where earlier exits ended before the entry did."""
     placed = parent.placed
-    own_name = f"{placed.client_order_id}.{name}" if placed.client_order_id else ""
+    own_name = f"{placed.client_order_id}.{name.partition('-')[0]}" if placed.client_order_id else ""
     kind = OrderType.LIMIT if trigger is None else OrderType.SL_M
     return accepted(parent.lane, OrderPlaced(
         placed.exec_mode, placed.strategy_id, placed.instrument_token, placed.signal_id, f"{placed.order_id}:{name}", kind,
