@@ -24,9 +24,13 @@ SCHEMA = {name: _dtype(hint) for name, hint in typing.get_type_hints(Instrument)
 
 def write_instruments(folder: Path, instruments: Iterable[Instrument]) -> Path:
     """Write the table into a folder; returns its file."""
-    rows = [msgspec.structs.asdict(one) for one in instruments]
-    pl.DataFrame(rows, schema=SCHEMA).write_parquet(folder / NAME)
+    instruments_frame(instruments).write_parquet(folder / NAME)
     return folder / NAME
+
+
+def instruments_frame(instruments: Iterable[Instrument]) -> pl.DataFrame:
+    """The table as a frame."""
+    return pl.DataFrame([msgspec.structs.asdict(one) for one in instruments], schema=SCHEMA)
 
 
 def read_instruments(folder: Path) -> list[Instrument]:

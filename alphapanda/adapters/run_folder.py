@@ -8,20 +8,18 @@ import hashlib
 import json
 import os
 import shutil
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from alphapanda.adapters.event_batch import EVENTS_A_BATCH, EventBatch
 from alphapanda.adapters.instrument_table import write_instruments
 from alphapanda.adapters.run_writer import WriterProcess
 from alphapanda.adapters.topic_files import TopicFiles
-from alphapanda.contracts.errors import AlphaPandaError
-from alphapanda.contracts.events import Event, Payload, RejectedSignal
+from alphapanda.contracts.events import Event
 from alphapanda.contracts.instruments import Instrument
-from alphapanda.pipeline import STAGES
 
-FEW_EVENTS, EVENTS_A_BATCH = 5_000, 1_000
-"""A run with few events is written at its end, by the process that made them. Small batches stay in the cache."""
+FEW_EVENTS = 5_000
+"""A run with few events is written at its end, by the process that made them."""
 
 
 class RunFolder:
@@ -32,12 +30,10 @@ class RunFolder:
         self.root, self.folder = root, root / f".run-{os.getpid()}-{id(self)}.tmp"
         self.folder.mkdir()
         self.writer_rss_mb = 0.0
-        self.refused: Counter[str] = Counter()  # signals that risk refused, by reason
-        self.counts: dict[type[Payload], int] = dict.fromkeys((cls for stage in STAGES for cls in stage.writes), 0)
         self._names = feature_names
         self._writer: WriterProcess | None = None
-        self._batch: dict[type[Payload], list[Event]] = {cls: [] for cls in self.counts}
-        self._waiting = 0
+        self._batch = EventBatch()
+        self.counts, self.refused = self._batch.counts, self._batch.refused
 
     def __enter__(self) -> "RunFolder":
         return self
@@ -49,27 +45,14 @@ class RunFolder:
 
     def write(self, events: list[Event]) -> None:
         """Take events in `pos` order."""
-        for event in events:
-            self._batch[type(event.data)].append(event)
-        self._waiting += len(events)
-        if self._waiting >= (FEW_EVENTS if self._writer is None else EVENTS_A_BATCH):
+        if self._batch.add(events) >= (FEW_EVENTS if self._writer is None else EVENTS_A_BATCH):
             if self._writer is None:
                 self._writer = WriterProcess(self.folder, self._names)
-            self._writer.take(self._taken())
-
-    def _taken(self) -> dict[type[Payload], list[Event]]:
-        """The events in hand, counted and let go."""
-        batch = {cls: events for cls, events in self._batch.items() if events}
-        self.refused.update(event.data.reason for event in batch.get(RejectedSignal, ()))  # type: ignore[attr-defined]
-        for cls, events in batch.items():
-            self.counts[cls] += len(events)
-            self._batch[cls] = []
-        self._waiting = 0
-        return batch
+            self._writer.take(self._batch.taken())
 
     def close(self) -> dict[str, str]:
         """Finish every topic's file; returns the digest of each topic. Raises RunWriterError where that failed."""
-        batch = self._taken()
+        batch = self._batch.taken()
         if self._writer is None:
             files = TopicFiles(self.folder, self._names)
             files.take(batch)
@@ -106,9 +89,3 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def check_writable(root: Path) -> None:
-    """Raises AlphaPandaError when runs cannot be written there."""
-    if root.exists() and not root.is_dir():
-        raise AlphaPandaError(f"{root} is a file: runs need a folder; set storage.runs or --out to another place")

@@ -71,42 +71,61 @@ class TopicColumns:
         return frame.select("id", *_POS, "ts", "type", "cause", *self.fields)
 
 
-class TopicFile:
-    """One topic's file: a digest so far, columns in hand, parts written."""
+class TopicLines:
+    """One topic so far: the digest of its lines, and where `columns` are given the lines as frames."""
 
-    def __init__(self, folder: Path, topic: str, columns: TopicColumns) -> None:
-        self.path, self.columns = folder / f"{topic}.parquet", columns
-        self.sha, self.parts = hashlib.sha256(), list[Path]()
+    def __init__(self, columns: TopicColumns | None) -> None:
+        self.columns, self.sha = columns, hashlib.sha256()
+        self.frames: list[pl.DataFrame] = []
         self._texts: list[bytes] = []
         self._lines = 0
-        self._frames: list[pl.DataFrame] = []
 
     def add(self, lines: Sequence[str]) -> None:
         """Take wire lines, in `pos` order."""
         text = "".join(f"{line}\n" for line in lines).encode()
         self.sha.update(text)
-        self._texts.append(text)
-        self._lines += len(lines)
-        if self._lines >= LINES_A_FRAME:
-            self._make_frame()
-        if sum(frame.height for frame in self._frames) >= ROWS_A_PART:
-            self._write_part()
+        if self.columns is not None:
+            self._texts.append(text)
+            self._lines += len(lines)
+            if self._lines >= LINES_A_FRAME:
+                self._make_frame(self.columns)
 
-    def _make_frame(self) -> None:
-        self._frames.append(self.columns.frame(b"".join(self._texts)))
+    def _make_frame(self, columns: TopicColumns) -> None:
+        self.frames.append(columns.frame(b"".join(self._texts)))
         self._texts, self._lines = [], 0
+
+    def finish(self) -> None:
+        """Make a frame of the lines that are left; without any line at all, an empty one. Raises KeyError without columns."""
+        if self.columns is None:
+            raise KeyError("of this topic only the digest was kept")
+        if self._lines or not self.frames:
+            self._make_frame(self.columns)
+
+
+class TopicFile(TopicLines):
+    """One topic's file: a digest so far, columns in hand, parts written."""
+
+    def __init__(self, folder: Path, topic: str, columns: TopicColumns) -> None:
+        super().__init__(columns)
+        self.path, self.parts = folder / f"{topic}.parquet", list[Path]()
+
+    def add(self, lines: Sequence[str]) -> None:
+        """Take wire lines, in `pos` order."""
+        super().add(lines)
+        if sum(frame.height for frame in self.frames) >= ROWS_A_PART:
+            self._write_part()
 
     def _write_part(self) -> None:
         part = self.path.with_suffix(f".part-{len(self.parts):05d}")
         self.parts.append(part)
-        pl.concat(self._frames).write_parquet(part, compression="zstd")
-        self._frames = []
+        pl.concat(self.frames).write_parquet(part, compression="zstd")
+        self.frames = []
 
     def close(self) -> str:
         """Write what is left as one file; returns the digest."""
-        if self._lines or not (self._frames or self.parts):
-            self._make_frame()
-        if self._frames:
+        if not self.parts or self._lines:
+            self.finish()
+        if self.frames:
             self._write_part()
         if len(self.parts) == 1:
             self.parts[0].rename(self.path)

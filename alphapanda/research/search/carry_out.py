@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alphapanda.research.search.evaluate import Job, JobStrategy, Result
+from alphapanda.research.search.evaluate import Job, Result
 from alphapanda.research.search.folder import SearchFolder
 from alphapanda.research.search.outcome import Outcome, score_of
-from alphapanda.research.search.plan import Part, encoded, owner_of, settings_of
+from alphapanda.research.search.plan import Part, Planned, encoded, owner_of, settings_of
 from alphapanda.research.search.propose import Numbered, proposer
 from alphapanda.research.search.space import Point
 from alphapanda.research.search.workers import Workers
@@ -107,7 +107,7 @@ class Carrier:
             found.append(Job(key, number, part.name, point, tape, digest, span, strategies, settings, self._keep))
         return found
 
-    def _strategies(self, point: Point) -> tuple[JobStrategy, ...]:
+    def _strategies(self, point: Point) -> tuple[Planned, ...]:
         params: dict[str, dict[str, Any]] = {one.strategy_id: dict(one.params) for one in self.plan.strategies}
         for name, value in point.items():
             if name in self.plan.varied:
@@ -115,7 +115,7 @@ class Carrier:
             owner, parameter = owner_of(name, self.plan.strategies)
             params[owner.strategy_id][parameter] = value
         return tuple(
-            JobStrategy(one.strategy_id, one.lane, one.class_, params[one.strategy_id], one.code_digest)
+            Planned(one.strategy_id, one.lane, one.class_, params[one.strategy_id], one.code_digest)
             for one in self.plan.strategies
         )
 

@@ -19,7 +19,7 @@ from alphapanda.research.performance import FEWEST_SESSIONS, returns
 from alphapanda.research.runs import Run
 from alphapanda.research.search.honest import Moments, moments
 from alphapanda.research.search.light import LightRun, Range, light_replay
-from alphapanda.research.search.plan import Classes, class_named
+from alphapanda.research.search.plan import Classes, Planned, class_named
 from alphapanda.runtime.container import AppContainer, StrategySpec
 from alphapanda.runtime.replay_run import Progress, run_replay
 from alphapanda.runtime.settings import load_settings
@@ -28,16 +28,6 @@ from alphapanda.services.strategy_runner.strategy import Strategy
 
 COLLECT_EVERY_S = 1.0
 """Replays leave cycles behind, and while one is under way nobody looks for them; to look costs as much as a small replay."""
-
-
-class JobStrategy(msgspec.Struct, frozen=True):
-    """One strategy of a job, with all parameters that are given."""
-
-    strategy_id: str
-    lane: int
-    class_: str
-    params: dict[str, Any]
-    code_digest: str
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -50,7 +40,7 @@ class Job(msgspec.Struct, frozen=True):
     tape: str
     tape_digest: str
     span: Range
-    strategies: tuple[JobStrategy, ...]
+    strategies: tuple[Planned, ...]
     settings: dict[str, Any]
     keep: str | None = None  # folder of runs, where whole runs are kept
 
@@ -117,7 +107,7 @@ class Evaluator:
             self._tapes[job.tape] = tape
         return tape
 
-    def _class(self, one: JobStrategy) -> type[Strategy]:
+    def _class(self, one: Planned) -> type[Strategy]:
         cls = self._classes.get(one.class_)
         if cls is None:
             cls = self._classes[one.class_] = class_named(one.class_, self._given)

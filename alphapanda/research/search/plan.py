@@ -27,13 +27,11 @@ from alphapanda.services.strategy_runner.strategy import Strategy
 Classes = Mapping[str, type[Strategy]]
 """Classes by name, where they cannot be imported by it: those of a notebook's cells."""
 _PACKAGE = Path(alphapanda.__file__).parent
-_DECIDING = ("adapters", "contracts", "core", "pipeline.py", "reference", "runtime", "services",
-             "research/performance.py", "research/ratios.py", "research/round_trips.py", "research/runs.py", "research/search",
-             "research/series.py", "research/statistic.py", "research/run_figures.py", "research/matching.py")  # fmt: skip
+_DECIDING = ("adapters", "contracts", "core", "pipeline.py", "reference", "research", "runtime", "services")
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """One strategy: `params` are those that stay."""
+    """One strategy: `params` are in a plan those that stay, in a job all that are given."""
 
     strategy_id: str
     lane: int
