@@ -1,16 +1,14 @@
 """Buys above the first minutes' range and sells below it, with a stop at its other side; out before the close."""
 
 from collections.abc import Iterable
-from datetime import time
 
 import alphapanda as ap
 from alphapanda.contracts.errors import ConfigurationError
 from alphapanda.contracts.events import Bar, OrderCancelled, OrderFailed, OrderFill
 from alphapanda.services.feature_engine.models import FeatureRequest
 from alphapanda.services.strategy_runner.strategy import Signals
+from strategies._times import DAY_NS, MINUTE_NS, of_day_ns
 
-MINUTE_NS = 60_000_000_000
-DAY_NS = 86_400_000_000_000
 ABOVE, BELOW = "above", "below"
 
 
@@ -94,12 +92,3 @@ class OpeningRangeBreakout(ap.Strategy):
 
     def _ended(self, token: int, name: str) -> None:
         self.waiting.get(token, set()).discard(name)
-
-
-def of_day_ns(text: str) -> int:
-    """Nanoseconds from midnight of a time such as 09:15. Raises ConfigurationError."""
-    try:
-        at = time.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigurationError(f"{text!r} is no time of day: write it as 09:15") from error
-    return (at.hour * 60 + at.minute) * MINUTE_NS

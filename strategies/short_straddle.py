@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Iterable
-from datetime import date, time
+from datetime import date
 
 import alphapanda as ap
 from alphapanda.contracts.errors import ConfigurationError
 from alphapanda.contracts.events import MarketTick, OrderFill, TradingSignal
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.services.strategy_runner.strategy import Signals
+from strategies._times import DAY_NS, MINUTE_NS, of_day_ns
 
-MINUTE_NS = 60_000_000_000
-DAY_NS = 86_400_000_000_000
 EPOCH_DAY = date(1970, 1, 1).toordinal()
 
 
@@ -118,12 +117,3 @@ def chains(instruments: Iterable[Instrument], underlying: str) -> dict[str, dict
         if option_type == "CE" and put is not None and expiry is not None and strike is not None:
             found.setdefault(expiry, {})[strike] = call, put
     return found
-
-
-def of_day_ns(text: str) -> int:
-    """Nanoseconds from midnight of a time such as 09:20. Raises ConfigurationError."""
-    try:
-        at = time.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigurationError(f"{text!r} is no time of day: write it as 09:20") from error
-    return (at.hour * 60 + at.minute) * MINUTE_NS

@@ -52,10 +52,12 @@ class Moment:
     positions: pl.DataFrame
     books: pl.DataFrame
 
+    @property
+    def _whole(self) -> pl.DataFrame:
+        return self.books if self.books.height == 1 else self.books.filter(pl.col("strategy_id") == ALL_BOOKS)
+
     def _total(self, name: str) -> float:
-        single = self.books.height == 1
-        rows = self.books if single else self.books.filter(pl.col("strategy_id") == ALL_BOOKS)
-        return float(rows[name].sum())
+        return float(self._whole[name].sum())
 
     @property
     def cash(self) -> float:
@@ -70,8 +72,7 @@ class Moment:
     @property
     def equity_e8(self) -> int:
         """The same, exactly."""
-        rows = self.books if self.books.height == 1 else self.books.filter(pl.col("strategy_id") == ALL_BOOKS)
-        return int(rows["equity_e8"].sum())
+        return int(self._whole["equity_e8"].sum())
 
     @property
     def realised(self) -> float:

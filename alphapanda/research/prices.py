@@ -58,7 +58,7 @@ def price_points(
     """
     low, high = window_ns or (0, 2**63 - 1)
     wanted = (pl.col("instrument_token") == token) & (pl.col("ts_ns") >= low) & (pl.col("ts_ns") < high)
-    parts = [thinned(part.filter(wanted), "last_price", most, "ts_ns") for part in _parts(run)]
+    parts = [thinned(part.filter(wanted), "last_price", most, "ts_ns") for part in tick_parts(run)]
     frame = thinned(pl.concat(parts), "last_price", most, "ts_ns")
     return frame.select(pl.from_epoch("ts_ns", time_unit="ns").dt.replace_time_zone("UTC").alias("ts"), "last_price")
 
@@ -108,7 +108,7 @@ def _on_grid(
     """Each instrument's first price, and its last price at or before each time of the grid (its first before that)."""
     first: dict[int, float] = {}
     steps = {token: np.full(len(grid_ns), np.nan) for token in tokens}
-    for part in _parts(run):
+    for part in tick_parts(run):
         mine = part.filter(pl.col("instrument_token").is_in(tokens) & (pl.col("ts_ns") <= int(grid_ns[-1])))
         first = dict(mine.group_by("instrument_token").agg(pl.col("last_price").first()).iter_rows()) | first
         places = mine.with_columns(pl.Series("place", np.searchsorted(grid_ns, mine["ts_ns"].to_numpy())))
@@ -118,7 +118,7 @@ def _on_grid(
     return first, {token: series.to_numpy() for token, series in filled.items()}
 
 
-def _parts(run: Run) -> Iterator[pl.DataFrame]:
+def tick_parts(run: Run) -> Iterator[pl.DataFrame]:
     """All ticks of the run as `_COLUMNS`, part by part; those of one instrument are in time order."""
     return (read() for read in _readers(run))
 

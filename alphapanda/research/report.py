@@ -10,6 +10,7 @@ from rich.table import Table
 from alphapanda.core.ledger import E8
 from alphapanda.research.comparison import Comparison
 from alphapanda.research.diff import Difference
+from alphapanda.research.performance import HEADLINES
 from alphapanda.research.runs import Run
 from alphapanda.research.tearsheet import explain, shown
 from alphapanda.research.why import show as show_why
@@ -46,9 +47,10 @@ def show(run: Run, console: Console) -> None:
     grid = Table(title=f"run {run.id}", title_justify="left")
     grid.add_column("statistic")
     grid.add_column("value", justify="right")
-    for one in run.statistics.values():
-        grid.add_row(one.name.replace("_", " "), shown(one))
+    for name in HEADLINES:
+        grid.add_row(name.replace("_", " "), shown(run.statistics[name]))
     console.print(grid)
+    console.print(f"{len(run.statistics)} statistics in all: --json, run.stats, the tearsheet", highlight=False)
     console.print(f"equity {sparkline(run.equity['equity'].to_list())}")
     for line in explain(run):
         console.print(f"[yellow]{line}[/yellow]", highlight=False)

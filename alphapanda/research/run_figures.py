@@ -12,13 +12,13 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from alphapanda.core.corporate_actions import ActionKind
+from alphapanda.core.corporate_actions import ActionKind, CorporateAction, factor_of
 from alphapanda.core.ledger import E8
 from alphapanda.core.lots import ChargeRule, Method
 from alphapanda.pipeline import FILLED
 from alphapanda.research.matching import Excursions, Grouping, match, open_lots
 from alphapanda.research.performance import Statistic, statistics
-from alphapanda.research.prices import NoPricesError, _parts, buy_and_hold
+from alphapanda.research.prices import NoPricesError, benchmark_closes, tick_parts
 from alphapanda.research.round_trips import round_trips
 from alphapanda.research.runs import Run
 from alphapanda.research.statistic import FEWEST_SESSIONS
@@ -51,18 +51,9 @@ def lots_of(run: Run, method: Method | str = Method.FIFO) -> pl.DataFrame:
 
 def statistics_of(run: Run) -> dict[str, Statistic]:
     """Every figure of the run, against buying and holding what it traded where it has twenty sessions and its tape."""
-    return statistics(run.equity, run.fills, run.round_trips, run.start_equity, benchmark_at_closes(run))
-
-
-def benchmark_at_closes(run: Run) -> list[float] | None:
-    """What buying and holding was worth at the start and at each session close; None where no figure could come of it."""
-    closes = run.equity.filter(pl.col("reason") == "end")["ts"].unique(maintain_order=True)
-    if closes.len() < FEWEST_SESSIONS or run.fills.height == 0:
-        return None
-    try:
-        return [run.start_equity, *buy_and_hold(run, closes)["benchmark"]]
-    except NoPricesError:
-        return None
+    few = run.equity.filter(pl.col("reason") == "end")["ts"].n_unique() < FEWEST_SESSIONS
+    benchmark = None if few else benchmark_closes(run)  # with few sessions no figure comes of it: the tape is not read
+    return statistics(run.equity, run.fills, run.round_trips, run.start_equity, benchmark)
 
 
 def multipliers_of(run: Run) -> dict[int, int]:
@@ -100,11 +91,11 @@ def splits_of(run: Run) -> pl.DataFrame | None:
     """Splits and bonuses of the run's settings, each from local midnight of its ex-date; None without any."""
     actions = run.manifest["settings"]["portfolio"].get("corporate_actions", ())
     tokens = dict(run.instruments.select("symbol", "instrument_token").iter_rows())
-    rows = [
-        (tokens[one["symbol"]], _midnight(run, date.fromisoformat(one["ex_date"])),
-         one["new"] + (one["old"] if one["kind"] == ActionKind.BONUS else 0), one["old"])
+    made = [
+        CorporateAction(tokens[one["symbol"]], one["ex_date"], ActionKind(one["kind"]), one["new"], one["old"])
         for one in actions if one["kind"] != ActionKind.DIVIDEND
     ]  # fmt: skip
+    rows = [(one.instrument_token, _midnight(run, date.fromisoformat(one.ex_date)), *factor_of(one)) for one in made]
     return pl.DataFrame(rows, schema=["instrument_token", "ts", "new", "old"], orient="row") if rows else None
 
 
@@ -113,7 +104,7 @@ def ticks_of(run: Run) -> Iterator[pl.DataFrame] | None:
     if run.manifest["tape"]["digest"] is None:
         return None
     try:
-        return _parts(run)
+        return tick_parts(run)
     except NoPricesError:
         return None
 
