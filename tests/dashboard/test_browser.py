@@ -53,7 +53,9 @@ def test_every_tab_can_be_clicked(name: str, served: Served, store: Store, watch
     picture(page, f"dashboard-{name.lower()}")
 
 
-def test_dragging_over_the_price_zooms_on_the_server(served: Served, store: Store, watched: Watched, picture: Picture) -> None:
+def test_dragging_over_the_price_zooms_on_the_server(
+    served: Served, store: Store, watched: Watched, picture: Picture, bare: list[float]
+) -> None:  # fmt: skip
     """What lies in the stretch is read anew: fewer fills, and as many as the run has there."""
     page = watched.go(f"{served.url}/?run={store.big.id}")
     watched.tab("Trades")
@@ -73,7 +75,8 @@ def test_dragging_over_the_price_zooms_on_the_server(served: Served, store: Stor
     page.mouse.up()
     expect(caption).not_to_have_text(re.compile(f"^{before:,} fills"), timeout=PATIENCE_MS)
     watched.settle()
-    print(f"\nzoom: {time.monotonic() - began:.2f} s from the drag to the stretch drawn")  # noqa: T201
+    times = (time.monotonic() - began) / min(bare)
+    print(f"\nzoom: {times:.2f} times an empty page, from the drag to the stretch drawn")  # noqa: T201
     low, high = page.evaluate(
         "() => document.querySelector('.js-plotly-plot').layout.xaxis.range.map(one => new Date(one + 'Z').getTime())"
     )
@@ -269,31 +272,28 @@ def test_the_tearsheet_opens_without_a_network(store: Store, browser: Browser, t
     context.close()
 
 
-def test_first_paint_beside_an_empty_page(
-    served: Served, store: Store, browser: Browser, tmp_path: Path
-) -> None:  # fmt: skip
-    """Printed: how much longer the big run takes than a page with one word, cold and warm."""
-    port, script = free_port(), tmp_path / "one_word.py"
+@pytest.fixture(scope="session")
+def bare(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> list[float]:
+    """Seconds that a Streamlit page with one word takes, three times, each in a fresh browser context."""
+    port, script = free_port(), tmp_path_factory.mktemp("bare") / "one_word.py"
     script.write_text("import streamlit as st\nst.markdown('word')\n")
     words = [
-        "--server.address",
-        "127.0.0.1",
-        "--server.port",
-        str(port),
-        "--server.headless",
-        "true",
-        "--browser.gatherUsageStats",
-        "false",
-    ]
+        "--server.address", "127.0.0.1", "--server.port", str(port), "--server.headless", "true",
+        "--browser.gatherUsageStats", "false",
+    ]  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-m", "streamlit", "run", str(script), *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         answers(f"http://127.0.0.1:{port}")
-        bare = [first(browser, f"http://127.0.0.1:{port}", "[data-testid=stMarkdown]") for _ in range(3)]
+        return [first(browser, f"http://127.0.0.1:{port}", "[data-testid=stMarkdown]") for _ in range(3)]
     finally:
         process.terminate()
         process.wait(20)
+
+
+def test_first_paint_beside_an_empty_page(served: Served, store: Store, browser: Browser, bare: list[float]) -> None:
+    """Printed: how much longer the big run takes than a page with one word, cold and warm."""
     target = f"{served.url}/?run={store.big.id}"
     cards = [first(browser, target, "[data-testid=stMetricValue]") for _ in range(3)]
     charts = [first(browser, target, ".js-plotly-plot .main-svg") for _ in range(3)]

@@ -21,6 +21,8 @@ class Offer:
     @classmethod
     def of(cls, tick: MarketTick, rules: PaperExecution, volumes: dict[int, int]) -> "Offer":
         """What the tick offers; notes its cumulative volume in `volumes` where participation needs it."""
+        if rules.participation is None and rules.fill_model != "depth":
+            return ALL_THEY_WANT
         buys = sells = None
         if rules.fill_model == "depth":
             buys, sells = tick.ask_quantity or 0, tick.bid_quantity or 0
@@ -44,6 +46,10 @@ class Offer:
             self.for_buys -= quantity
         elif quantity < 0 and self.for_sells is not None:
             self.for_sells += quantity
+
+
+ALL_THEY_WANT = Offer(None, None)
+"""Without bounds nothing is noted of what was taken, so one serves every tick."""
 
 
 def _traded(tick: MarketTick, volumes: dict[int, int]) -> int:
