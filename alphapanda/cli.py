@@ -27,7 +27,7 @@ from alphapanda.runtime.replay_run import Finished, run_replay
 from alphapanda.runtime.settings import Settings, load_settings
 from alphapanda.runtime.spec import ReplaySpec, make_spec, read_spec
 from alphapanda.runtime.tape_import import import_tape
-from alphapanda.runtime.tape_make import make_tape
+from alphapanda.runtime.tape_make import make_demo_tape, make_tape
 from alphapanda.runtime.tape_slice import slice_tape, tape_info
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -154,7 +154,7 @@ def demo(as_json: AsJson = False) -> None:
     """Make the demo tape, replay it twice, show the proof, the statistics and the tearsheet."""
     spec = read_spec(Path("replays/demo.toml"))
     if not spec.tape.exists():
-        make_tape(spec.tape, seed=7, ticks=200_000)
+        make_demo_tape(spec.tape)
     finished = [_replay(spec, {}, quiet=as_json) for _ in range(2)]
     Run.open(finished[-1].path).tearsheet()
     _show(finished, as_json)

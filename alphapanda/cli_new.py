@@ -17,8 +17,6 @@ from alphapanda.contracts.errors import ConfigurationError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-DEMO_TICKS, DEMO_SEED = 200_000, 7
-"""The tape that `alphapanda demo` makes."""
 
 new = typer.Typer(no_args_is_help=True, help="Begin something of your own.")
 
@@ -84,11 +82,11 @@ def strategy(
 
 
 def _make_demo(tape: Path) -> None:
-    from alphapanda.runtime.tape_make import make_tape
+    from alphapanda.runtime.tape_make import make_demo_tape
 
     if tape != Path("data/tapes/demo"):
         raise ConfigurationError(f"{tape} is not a tape: make one with `alphapanda tape make {tape}`, or leave --tape out")
-    make_tape(tape, seed=DEMO_SEED, ticks=DEMO_TICKS)
+    make_demo_tape(tape)
 
 
 def notebook(

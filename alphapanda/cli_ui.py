@@ -53,7 +53,7 @@ def ui(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port on the loopback; 0: a free one.")] = 8501,
     runs: Annotated[Path | None, typer.Option(help="Folder of runs; default: storage.runs.")] = None,
     sessions: Annotated[Path | None, typer.Option(help="Folder of recorded sessions; default: storage.sessions.")] = None,
-    sweeps: Annotated[Path | None, typer.Option(help="Folder of sweeps; default: data/sweeps.")] = None,
+    sweeps: Annotated[Path | None, typer.Option(help="Folder of sweeps; default: storage.sweeps.")] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Say where it is as one JSON object, then serve.")] = False,
 ) -> None:

@@ -24,7 +24,7 @@ from alphapanda.research.recorded_rooms import container_of
 from alphapanda.research.runs import Run
 from alphapanda.research.tape_view import TapeView
 from alphapanda.runtime.replay_run import place
-from alphapanda.runtime.start_books import Start
+from alphapanda.runtime.start_books import StartBooks
 
 When = str | datetime | Seq
 BookKey = tuple[str, str]
@@ -108,7 +108,7 @@ class History:
         self.view = TapeView.of(run)
         self.instruments = self.view.tape.instruments
         settings = container_of(run.manifest["settings"]).settings
-        self._start = Start(settings.portfolio, {one["strategy_id"]: one["lane"] for one in run.manifest["strategies"]},
+        self._start = StartBooks(settings.portfolio, {one["strategy_id"]: one["lane"] for one in run.manifest["strategies"]},
                             self.instruments)  # fmt: skip
         self._fills = _fills(run, self.instruments)
         self._sessions = self.view.sessions()

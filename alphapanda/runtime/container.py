@@ -13,7 +13,7 @@ from alphapanda.reference.charges import ChargeSchedule, load_charges
 from alphapanda.runtime.costs import charge_rule, margin_rule, with_broker_figures
 from alphapanda.runtime.replay import Rooms
 from alphapanda.runtime.settings import ChargeSettings, Settings
-from alphapanda.runtime.start_books import Start
+from alphapanda.runtime.start_books import StartBooks
 from alphapanda.runtime.strategies import author_line
 from alphapanda.services.feature_engine.models import FeatureRequest, Indicator
 from alphapanda.services.feature_engine.service import InstrumentLane
@@ -69,7 +69,7 @@ class AppContainer:
             for token in lane.instruments if lane.requests else ():
                 asked.setdefault(token, []).extend(lane.requests)
         settings = self.settings
-        start = Start(settings.portfolio, {spec.strategy_id: spec.lane for spec in specs}, instruments)
+        start = StartBooks(settings.portfolio, {spec.strategy_id: spec.lane for spec in specs}, instruments)
         _check_columns(settings.execution, tape)
         return Rooms(
             [InstrumentLane(token, asked[token], tape.beat_interval_s) for token in sorted(asked)],
@@ -82,7 +82,7 @@ class AppContainer:
             marks,
         )  # fmt: skip
 
-    def _risk(self, start: Start, tape: Tape, marks: dict[int, MarketTick]) -> RiskManager:
+    def _risk(self, start: StartBooks, tape: Tape, marks: dict[int, MarketTick]) -> RiskManager:
         settings = self.settings
         limits = with_broker_figures(settings.risk) if settings.risk.broker_rules else settings.risk
         return RiskManager(
@@ -91,7 +91,7 @@ class AppContainer:
             actions=start.actions, held={key[1:]: count for key, count in start.net.items()},
         )  # fmt: skip
 
-    def _engine(self, start: Start, tape: Tape, marks: dict[int, MarketTick]) -> TradingEngine:
+    def _engine(self, start: StartBooks, tape: Tape, marks: dict[int, MarketTick]) -> TradingEngine:
         schedule = self.charges(tape.profile.charges)
         return TradingEngine(
             self.settings.execution, tape.instruments, charge_rule(schedule, tape.profile), marks,

@@ -147,7 +147,11 @@ def load_settings(overrides: dict[str, Any] | None = None) -> Settings:
             raise ConfigurationError(f"setting {path!r} is not understood: write section.key, such as execution.latency_ms")
         place = nested
         for one in sections:
-            place = place.setdefault(one, {})
+            found = place.get(one, {})
+            if not isinstance(found, dict):
+                raise ConfigurationError(f"setting {path!r} lies below {one!r}, which was given as {found!r}")
+            place[one] = dict(found)  # a copy: what was handed in stays as it is
+            place = place[one]
         place[key] = _given(path, value)
     try:
         return Settings(**nested)

@@ -12,7 +12,7 @@ from alphapanda.runtime.settings import OpeningPosition, PortfolioSettings
 from alphapanda.services.trading_engine.models import NetKey
 
 
-class Start:
+class StartBooks:
     """The portfolio settings, with symbols and strategies found. Raises ConfigurationError for what is not there."""
 
     def __init__(self, settings: PortfolioSettings, lanes: Mapping[str, int], instruments: Mapping[int, Instrument]) -> None:

@@ -36,6 +36,11 @@ def _names(count: int) -> list[tuple[str, float, float, int]]:
     ]
 
 
+def make_demo_tape(dst: Path) -> None:
+    """The tape of the demo, which new strategies begin with."""
+    make_tape(dst, seed=7, ticks=200_000)
+
+
 def make_tape(
     dst: Path, *, seed: int = 7, days: Sequence[date] = (date(2024, 3, 1),), ticks: int = 100_000, instruments: int = 6,
     profile: str = "nse", progress: Callable[[int, int], None] | None = None,

@@ -47,6 +47,15 @@ def test_settings_can_lie_deeper_and_be_json() -> None:
     assert actual == (5, 3, (1.0, 2.5))
 
 
+def test_a_deeper_setting_joins_what_was_given_whole_and_changes_nothing_of_it() -> None:
+    """A table of limits, and one more; below a figure there is nothing."""
+    given = {"risk.account": {"max_position": 5}, "risk.account.max_daily_loss": "7"}
+    found = load_settings(given).risk.account
+    assert (found.max_position, found.max_daily_loss, given["risk.account"]) == (5, 7.0, {"max_position": 5})
+    with pytest.raises(ConfigurationError, match=r"'risk.max_position.x' lies below 'max_position', which was given as 5"):
+        load_settings({"risk.max_position": 5, "risk.max_position.x": 3})
+
+
 def test_what_is_no_json_is_named() -> None:
     """The setting and what was given."""
     with pytest.raises(ConfigurationError, match=r"execution.latency_samples_ms: '\[1' is not JSON"):
