@@ -35,6 +35,12 @@ _SHIFT = 1 << 48
 """A seq as one integer: epoch * _SHIFT + number."""
 
 
+def earlier(seq: Sequence[int]) -> pl.Expr:
+    """Whether a row, by its columns epoch and number, lies before a seq."""
+    epoch, number = seq
+    return (pl.col("epoch") < epoch) | ((pl.col("epoch") == epoch) & (pl.col("number") < number))
+
+
 class _Others(NamedTuple):
     """One date's door events but ticks, in seq order."""
 

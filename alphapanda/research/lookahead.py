@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from alphapanda.adapters.tape import Seq, Tape
+from alphapanda.adapters.tape import Seq, Tape, earlier
 from alphapanda.adapters.topic_events import events_in
 from alphapanda.contracts.codec import encode, rfc3339
 from alphapanda.contracts.errors import AlphaPandaError
@@ -249,7 +249,7 @@ class _Check:
             theirs = list(events_in(Path(answer["run"]) / f"{GENERATED}.parquet"))
             return self._found(name, cut, GENERATED, mine, theirs)
         frame, other = (pl.read_parquet(folder / f"{FEATURES}.parquet") for folder in (base, Path(answer["run"])))
-        frame = frame.filter((pl.col("epoch") < cut[0]) | ((pl.col("epoch") == cut[0]) & (pl.col("number") < cut[1])))
+        frame = frame.filter(earlier(cut))
         if frame.equals(other):
             return None
         features = [event for event in events_in(base / f"{FEATURES}.parquet") if event.pos[:2] < cut]

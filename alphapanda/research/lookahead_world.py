@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from alphapanda.adapters.tape import Seq, Tape, file_digest
+from alphapanda.adapters.tape import Seq, Tape, earlier, file_digest
 from alphapanda.pipeline import TICKS
 from alphapanda.runtime.settings import inherited
 
@@ -66,7 +66,7 @@ def rewritten(tape: Tape, dst: Path, change: Callable[[str, pl.DataFrame], pl.Da
 
 def truncated(tape: Tape, dst: Path, cut: Seq, seed: int) -> Path:
     """The tape as it was when nothing from `cut` on had happened."""
-    return rewritten(tape, dst, lambda topic, frame: frame.filter(_before(cut)))
+    return rewritten(tape, dst, lambda topic, frame: frame.filter(earlier(cut)))
 
 
 def perturbed(tape: Tape, dst: Path, cut: Seq, seed: int, change: Change) -> Path:
@@ -74,10 +74,10 @@ def perturbed(tape: Tape, dst: Path, cut: Seq, seed: int, change: Change) -> Pat
     rng = np.random.Generator(np.random.PCG64([seed, *cut]))
 
     def changed(topic: str, frame: pl.DataFrame) -> pl.DataFrame:
-        later = frame.filter(~_before(cut)) if topic == TICKS else frame[:0]
+        later = frame.filter(~earlier(cut)) if topic == TICKS else frame[:0]
         if later.height == 0:
             return frame
-        return pl.concat([frame.filter(_before(cut)), _on_grid(change(later, rng), tape)])
+        return pl.concat([frame.filter(earlier(cut)), _on_grid(change(later, rng), tape)])
 
     return rewritten(tape, dst, changed)
 
@@ -120,11 +120,6 @@ def _on_grid(frame: pl.DataFrame, tape: Tape) -> pl.DataFrame:
     return frame.with_columns(
         ((pl.col(name) / step).round().clip(1) * step).round(8).alias(name) for name in _there(frame, _PRICES)
     )
-
-
-def _before(seq: Seq) -> pl.Expr:
-    epoch, number = seq
-    return (pl.col("epoch") < epoch) | ((pl.col("epoch") == epoch) & (pl.col("number") < number))
 
 
 Future = Callable[[Tape, Path, Seq, int], Path]

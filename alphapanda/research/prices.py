@@ -14,14 +14,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from alphapanda.adapters.segments import Segments
+from alphapanda.adapters.tape import earlier
 from alphapanda.contracts.errors import AlphaPandaError
 from alphapanda.pipeline import TICKS
 from alphapanda.research.runs import Run
+from alphapanda.research.tape_view import places
 
 MOST_POINTS = 2_000
 """About so many points can be told apart on a screen."""
-ABOVE = 5
-"""So many folders above a run a relative tape is looked for; its digest says whether it is the one."""
 _COLUMNS = ("epoch", "number", "ts_ns", "instrument_token", "last_price")
 _PRICE = r'^\{"type":"MarketTick".*"instrument_token":(?<instrument_token>\d+),"last_price":(?<last_price>[^,]+),'
 
@@ -133,7 +133,7 @@ def _readers(run: Run) -> list[Callable[[], pl.DataFrame]]:
 def _of_tape(run: Run) -> list[Callable[[], pl.DataFrame]]:
     tape = run.manifest["tape"]
     others = []
-    for folder in _places(run):
+    for folder in places(run):
         try:
             manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         except (OSError, json.JSONDecodeError):
@@ -146,26 +146,15 @@ def _of_tape(run: Run) -> list[Callable[[], pl.DataFrame]]:
     raise NoPricesError(f"the tape {tape['path']} is not at hand any more: there are no prices to show")
 
 
-def _places(run: Run) -> list[Path]:
-    """Where the tape may be: as the manifest has it, from here or, where that is relative, from a folder above the run."""
-    named, folder = Path(run.manifest["tape"]["path"]), run.path.absolute()
-    return [named] if named.is_absolute() else [named, *(above / named for above in list(folder.parents)[:ABOVE])]
-
-
 def _tape_reader(path: Path, tape: dict[str, Any]) -> Callable[[], pl.DataFrame]:
     def read() -> pl.DataFrame:
         try:
             frame = pl.read_parquet(path, columns=list(_COLUMNS))
         except (OSError, pl.exceptions.PolarsError) as error:
             raise NoPricesError(f"{path} cannot be read: {error}") from error
-        return frame.filter(~_before(tape["start"]), _before(tape["end"]))
+        return frame.filter(~earlier(tape["start"]), earlier(tape["end"]))
 
     return read
-
-
-def _before(seq: list[int]) -> pl.Expr:
-    epoch, number = seq
-    return (pl.col("epoch") < epoch) | ((pl.col("epoch") == epoch) & (pl.col("number") < number))
 
 
 def _of_segments(folder: Path) -> list[Callable[[], pl.DataFrame]]:

@@ -10,18 +10,26 @@ from typing import Any
 
 import polars as pl
 
-from alphapanda.adapters.tape import Seq, Tape
-from alphapanda.contracts.errors import AlphaPandaError, TapeError
+from alphapanda.adapters.tape import Seq, Tape, earlier
+from alphapanda.contracts.errors import AlphaPandaError
 from alphapanda.contracts.events import Event, MarketTick, SessionClose, SessionOpen
 from alphapanda.core.stretches import Controls
 from alphapanda.pipeline import CLOCK, TICKS
 from alphapanda.research.runs import Run
 
+ABOVE = 5
+"""So many folders above a run a relative tape is looked for; its digest says whether it is the one."""
 _PRICES = ("epoch", "number", "instrument_token", "last_price")
 
 
 class NoTapeError(AlphaPandaError):
     """The tape of a run is not at hand; the message says where it was looked for."""
+
+
+def places(run: Run) -> list[Path]:
+    """Where the tape may be: as the manifest has it, from here or, where that is relative, from a folder above the run."""
+    named, folder = Path(run.manifest["tape"]["path"]), run.path.absolute()
+    return [named] if named.is_absolute() else [named, *(above / named for above in list(folder.parents)[:ABOVE])]
 
 
 class TapeView:
@@ -39,14 +47,14 @@ class TapeView:
         if said["digest"] is None:
             raise NoTapeError(f"{run.id} is recorded just now, or was never compacted: `alphapanda compact {run.path}` makes"
                               " its tape")  # fmt: skip
-        try:
-            tape = Tape.open(said["path"])
-        except TapeError as error:
+        there = [folder for folder in places(run) if (folder / "manifest.json").is_file()]
+        if not there:
             raise NoTapeError(
                 f"the tape of run {run.id} is not at {Path(said['path']).absolute()} any more, and this needs its ticks"
-            ) from error
-        if tape.digest != said["digest"]:
-            raise NoTapeError(f"{said['path']} is another tape than run {run.id} was made of: their digests differ")
+            )
+        tape = next((tape for folder in there if (tape := Tape.open(folder)).digest == said["digest"]), None)
+        if tape is None:
+            raise NoTapeError(f"{there[0]} is another tape than run {run.id} was made of: their digests differ")
         (a, b), (c, d) = said["start"], said["end"]
         return cls(tape, (a, b), (c, d))
 
@@ -59,7 +67,7 @@ class TapeView:
             if _at(file["first"]) >= before or _at(file["last"]) < self.start:
                 continue
             wanted = pl.col("instrument_token").is_in([token for token in tokens if token not in found])
-            rows = self._read(self.tape.path / file["path"], _PRICES).filter(wanted & _before(before) & ~_before(self.start))
+            rows = self._read(self.tape.path / file["path"], _PRICES).filter(wanted & earlier(before) & ~earlier(self.start))
             last = rows.group_by("instrument_token").agg(pl.col("last_price", "epoch", "number").last())  # in order within
             found |= {token: (price, (epoch, number)) for token, price, epoch, number in last.iter_rows()}
         return found
@@ -72,7 +80,7 @@ class TapeView:
                 continue
             columns = ("epoch", "number", *self.tape.columns)
             mine = self._read(self.tape.path / file["path"], columns).filter(
-                (pl.col("instrument_token") == token) & _before(after) & ~_before(self.start)
+                (pl.col("instrument_token") == token) & earlier(after) & ~earlier(self.start)
             )
             if mine.height:
                 row = mine.row(-1, named=True)
@@ -93,7 +101,7 @@ class TapeView:
             if file["topic"] != CLOCK or _at(file["last"]) < self.start or _at(file["first"]) >= self.end:
                 continue
             rows = _read(self.tape.path / file["path"], ("epoch", "number", "type"))
-            rows = rows.filter(pl.col("type").is_in(["SessionOpen", "SessionClose"]) & _before(self.end) & ~_before(self.start))
+            rows = rows.filter(pl.col("type").is_in(["SessionOpen", "SessionClose"]) & earlier(self.end) & ~earlier(self.start))
             found += [event for seq in rows.select("epoch", "number").rows() if (event := self._control(seq)) is not None]
         return sorted(found, key=lambda event: event.pos)
 
@@ -106,11 +114,6 @@ class TapeView:
 
 def _at(seq: list[int]) -> Seq:
     return seq[0], seq[1]
-
-
-def _before(seq: Seq) -> pl.Expr:
-    epoch, number = seq
-    return (pl.col("epoch") < epoch) | ((pl.col("epoch") == epoch) & (pl.col("number") < number))
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:

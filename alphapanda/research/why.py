@@ -14,6 +14,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
+from alphapanda.adapters.tape import earlier
 from alphapanda.contracts.codec import encode
 from alphapanda.contracts.errors import AlphaPandaError, ConfigurationError
 from alphapanda.contracts.events import Event, Pos, SignalKind, parse_pos
@@ -358,7 +359,7 @@ def _known(cause: Pos) -> pl.Expr:
     epoch, number, stage, lane, n = cause
     same = (pl.col("epoch") == epoch) & (pl.col("number") == number)
     upto = (pl.col("lane") < lane) | ((pl.col("lane") == lane) & (pl.col("n") <= n)) if stage == 1 else pl.lit(value=False)
-    return (pl.col("epoch") < epoch) | ((pl.col("epoch") == epoch) & (pl.col("number") < number)) | (same & upto)
+    return earlier((epoch, number)) | (same & upto)
 
 
 def _rows(frame: pl.DataFrame) -> list[dict[str, Any]]:

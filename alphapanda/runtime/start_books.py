@@ -25,7 +25,10 @@ class StartBooks:
         for one in self._settings.positions:
             instrument = self._find(one.symbol, "portfolio.positions")
             cost_e8 = value_e8(to_e8(one.average_price), one.quantity, instrument.multiplier_e8)
-            books[self._owner(one)].adopt(instrument.instrument_token, one.quantity, cost_e8)
+            book = books[self._owner(one)]
+            if instrument.instrument_token in book.positions:
+                raise ConfigurationError(f"portfolio.positions: {one.symbol} is given twice for {self._owner(one)}: add it up")
+            book.adopt(instrument.instrument_token, one.quantity, cost_e8)
         return books
 
     @cached_property

@@ -133,6 +133,7 @@ def test_what_is_above_the_freeze_quantity_is_sliced(tmp_path: Path) -> None:
         ({"portfolio.positions": [{"symbol": "ZZZ", "quantity": 1, "average_price": 1}]}, "the tape has no ZZZ; it has AAA"),
         ({"portfolio.positions": [{"symbol": "AAA", "quantity": 0, "average_price": 1}]}, "AAA has quantity 0"),
         ({"portfolio.positions": [{"symbol": "AAA", "quantity": 1, "average_price": 1, "strategy_id": "x"}]}, "strategy_id 'x'"),
+        ({"portfolio.positions": [{"symbol": "AAA", "quantity": 1, "average_price": 1}] * 2}, "AAA is given twice for once"),
         ({"portfolio.settlements": {"ZZZ": 1.0}}, "ZZZ is no symbol of the tape, and no underlying"),
         ({"portfolio.corporate_actions": [{**SPLIT, "symbol": "ZZZ"}]}, "portfolio.corporate_actions: the tape has no ZZZ"),
     ],
