@@ -10,7 +10,7 @@ machine without I/O. The order of calls is fixed:
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Protocol
 
 from alphapanda.contracts.errors import ContractError
@@ -102,13 +102,14 @@ def run_seq(
             if take is None:
                 continue
             if due and lane.decides_on(event):
-                _hear(lane, feedback, due_ts_ns, said)
+                hear(lane, feedback, due_ts_ns, said)
             if outputs := take(event):
                 said.append((event, outputs))
     return stamped(inputs[0], rank, said) if said else []
 
 
-def _hear(lane: LaneProtocol, feedback: Sequence[Event], due_ts_ns: int, said: list[tuple[Event, Outputs]]) -> None:
+def hear(lane: LaneProtocol, feedback: Iterable[Event], due_ts_ns: int, said: list[tuple[Event, Outputs]]) -> None:
+    """Hand a lane the feedback that is due and that it has not heard; adds what it says to `said`."""
     for told in feedback:
         if told.ts_ns > due_ts_ns:
             return

@@ -5,9 +5,11 @@ lost to rounding: a partial close takes its share of the cost rounded down, and 
 Shared by risk (which keeps its own ledger) and the portfolio.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from alphapanda.contracts.errors import ContractError
+from alphapanda.contracts.events import MarketTick
 
 E8 = 100_000_000
 ONE = E8
@@ -46,16 +48,19 @@ class Position:
         """
         if quantity == 0:
             raise ContractError("a fill of quantity 0 cannot be booked")
-        held = self.quantity
+        held, cost_e8 = self.quantity, self.cost_e8
+        after = self.quantity = held + quantity
         if held == 0 or (held > 0) == (quantity > 0):
-            self.quantity, self.cost_e8 = held + quantity, self.cost_e8 + notional_e8
+            self.cost_e8 = cost_e8 + notional_e8
             return 0
-        closed = min(abs(held), abs(quantity))
-        proceeds_e8 = notional_e8 if closed == abs(quantity) else notional_e8 * closed // abs(quantity)
-        cost_e8 = self.cost_e8 if closed == abs(held) else self.cost_e8 * closed // abs(held)
-        realised_e8 = -proceeds_e8 - cost_e8
-        self.quantity = held + quantity
-        self.cost_e8 = self.cost_e8 - cost_e8 + (notional_e8 - proceeds_e8)
+        if after == 0 or (after > 0) == (held > 0):  # closes it, or a part
+            closed_e8 = cost_e8 if after == 0 else cost_e8 * abs(quantity) // abs(held)
+            proceeds_e8 = notional_e8
+        else:
+            closed_e8 = cost_e8
+            proceeds_e8 = notional_e8 * abs(held) // abs(quantity)
+        realised_e8 = -proceeds_e8 - closed_e8
+        self.cost_e8 = cost_e8 - closed_e8 + notional_e8 - proceeds_e8
         self.realised_e8 += realised_e8
         return realised_e8
 
@@ -84,8 +89,9 @@ class Book:
             self.held[token] = position.quantity
         else:
             del self.held[token]
-        position.charges_e8 += charges_e8
-        self.charges_e8 += charges_e8
+        if charges_e8:
+            position.charges_e8 += charges_e8
+            self.charges_e8 += charges_e8
         self.cash_e8 -= notional_e8 + charges_e8
         return position
 
@@ -105,6 +111,16 @@ class Book:
         self.realised_e8 += gained_e8
         self.cost_e8 += gained_e8
         return gained_e8
+
+    def worths_e8(self, marks: Mapping[int, MarketTick], multipliers_e8: Mapping[int, int]) -> list[int]:
+        """The signed value of each open position at the last prices; what has no price yet counts at its cost."""
+        mark_of, positions = marks.get, self.positions
+        return [  # to_e8 and value_e8 are written out: every fill comes by here
+            positions[token].cost_e8 if (mark := mark_of(token)) is None
+            else round(mark.last_price * E8) * quantity if multipliers_e8[token] == ONE
+            else value_e8(to_e8(mark.last_price), quantity, multipliers_e8[token])
+            for token, quantity in self.held.items()
+        ]  # fmt: skip
 
     def quantity(self, token: int) -> int:
         """Signed quantity held, 0 when none."""

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alphapanda.contracts.events import Beat, Event, MarketTick, Payload
-from alphapanda.core.handler import LaneProtocol, Outputs, run_seq, stamped, still_unheard
+from alphapanda.contracts.events import Beat, Event, MarketTick, OrderFill, OrderPlaced, Payload, TradingSignal, ValidatedSignal
+from alphapanda.core.handler import LaneProtocol, Outputs, hear, run_seq, stamped, still_unheard
 from alphapanda.core.stretches import Beats, Stretch, Ticks
 from alphapanda.pipeline import FEEDBACK, STAGES, TOPIC_OF, Stage
 from alphapanda.services.feature_engine.service import InstrumentLane
@@ -24,10 +24,9 @@ from alphapanda.services.strategy_runner.service import StrategyLane
 from alphapanda.services.trading_engine.service import TradingEngine
 
 NS_PER_MS = 1_000_000
-QUIET_ON_TICKS = frozenset({3, 5})
+RUNNER, RISK, ENGINE, PORTFOLIO = (stage.rank for stage in STAGES[1:])
+QUIET_ON_TICKS = frozenset({RISK, PORTFOLIO})
 """Risk and portfolio take ticks as marks alone, and the marks are shared: the host has noted the tick already."""
-QUIET_WITHOUT_ORDERS = QUIET_ON_TICKS | {4}
-"""So does the engine, for an instrument without working orders."""
 
 
 class Loop:
@@ -68,14 +67,15 @@ class Loop:
             while unheard and unheard[0].ts_ns <= due_ts_ns and not still_unheard(unheard[0], lanes):
                 unheard.popleft()
         for event in made:
-            if type(event.data) in self._feedback:
-                self._tell(event)
+            self.tell(event)
         return made
 
-    def _tell(self, event: Event) -> None:
-        for _, lanes, _, unheard in self._hearing:
-            if still_unheard(event, lanes):
-                unheard.append(event)
+    def tell(self, event: Event) -> None:
+        """Keep what was just made for those who hear it late, if it is feedback."""
+        if type(event.data) in self._feedback:
+            for _, lanes, _, unheard in self._hearing:
+                if still_unheard(event, lanes):
+                    unheard.append(event)
 
 
 class Rooms:
@@ -126,6 +126,7 @@ class Replay:
         self._features_on_ticks = any(lane.speaks_on_ticks for lane in rooms.instruments)
         self._hearing = {token for lane in rooms.strategies if lane.hears for token in lane.instruments}
         self._told = self.loop.rooms[1][3]  # feedback that strategies are still to hear
+        self._risk_unheard = self.loop.rooms[2][3]
 
     def snapshot(self) -> Any:
         """All state, copied; between two stretches."""
@@ -159,10 +160,10 @@ class Replay:
         if self._timed:
             return list(range(len(times_ns)))
         portfolio, heard = self.rooms.portfolio, []
-        place = int(np.searchsorted(times_ns, portfolio.state.next_snapshot_ns))
+        place = bisect_left(times_ns, portfolio.state.next_snapshot_ns)
         while place < len(times_ns):
             heard.append(place)
-            place = int(np.searchsorted(times_ns, portfolio.next_after(int(times_ns[place]))))
+            place = bisect_left(times_ns, portfolio.next_after(int(times_ns[place])), place + 1)
         return heard
 
     def beats(self, run: Beats) -> None:
@@ -211,12 +212,12 @@ class Replay:
                 if tokens[at] in working:
                     marks.update(islice(unnoted, at + 1 - noted))
                     noted = at + 1
-                    self._speak(run, at, 3, ())
+                    self._match(run, at)
                 at += 1
             marks.update(islice(unnoted, place + 1 - noted))
             noted = place + 1
             if outputs:
-                self._speak(run, place, 2, outputs)
+                self._speak(run, place, outputs)
 
     def _said(self, tokens: list[int], ticks: list[MarketTick]) -> list[tuple[int, Outputs]]:
         """What the strategies say in these ticks: (place, outputs of all lanes in order), by place."""
@@ -235,14 +236,51 @@ class Replay:
         said.sort(key=_place)  # lanes are in order already, and stay so
         return [(place, [one for _, outputs in group for one in outputs]) for place, group in groupby(said, _place)]
 
-    def _speak(self, run: Ticks, at: int, rank: int, outputs: Outputs) -> None:
-        """Finish a tick's seq from the stage after `outputs` on; with rank 3 the first three stages had nothing to say."""
+    def _speak(self, run: Ticks, at: int, outputs: Outputs) -> None:
+        """What strategies said at a tick, through the later stages."""
         tick = run.ticks[at]
         root = _root(run.epoch, run.numbers[at], tick.ts_ns, tick)
-        made = stamped(root, rank, [(root, outputs)]) if outputs else []
-        quiet = QUIET_ON_TICKS if run.tokens[at] in self.rooms.engine.state.working else QUIET_WITHOUT_ORDERS
-        if made := self.loop.go_on(root, made, rank, quiet):
-            self.emit(made)
+        made = stamped(root, RUNNER, [(root, outputs)])
+        if run.tokens[at] in self.rooms.engine.state.working:  # the engine takes the tick too
+            made = self.loop.go_on(root, made, RISK - 1, QUIET_ON_TICKS)
+        else:
+            made = self._decide(root, made)
+        self.emit(made)
+
+    def _decide(self, root: Event, made: list[Event]) -> list[Event]:
+        """`Loop.go_on` from risk on, for signals alone: each stage has one lane, and takes nothing but what the last one said."""
+        rooms, unheard, due_ts_ns = self.rooms, self._risk_unheard, root.ts_ns - self.loop.delay_ns
+        signals = [event for event in made if type(event.data) is TradingSignal]
+        said: list[tuple[Event, Outputs]] = []
+        if signals and unheard and unheard[0].ts_ns <= due_ts_ns:
+            hear(rooms.risk, unheard, due_ts_ns, said)
+            while unheard and unheard[0].ts_ns <= due_ts_ns:
+                unheard.popleft()
+        said += [(event, rooms.risk.on_signal(event)) for event in signals]
+        weighed = stamped(root, RISK, said)
+        placed = stamped(root, ENGINE, [
+            (event, rooms.engine.on_validated(event)) for event in weighed if type(event.data) is ValidatedSignal
+        ])  # fmt: skip
+        return self._booked(root, made + weighed, placed)
+
+    def _match(self, run: Ticks, at: int) -> None:
+        """A tick at which no strategy speaks, of an instrument with working orders: the engine may fill them."""
+        tick = run.ticks[at]
+        root = _root(run.epoch, run.numbers[at], tick.ts_ns, tick)
+        if outputs := self.rooms.engine.on_tick(root):
+            self.emit(self._booked(root, [], stamped(root, ENGINE, [(root, outputs)])))
+
+    def _booked(self, root: Event, made: list[Event], orders: list[Event]) -> list[Event]:
+        """`Loop.go_on` from what the engine said on: the portfolio books fills, and feedback waits to be heard."""
+        portfolio = self.rooms.portfolio
+        fills = [(event, portfolio.on_fill(event)) for event in orders if type(event.data) is OrderFill]
+        made += orders
+        if fills:
+            made += stamped(root, PORTFOLIO, fills)
+        for event in orders:
+            if type(event.data) is not OrderPlaced:
+                self.loop.tell(event)
+        return made
 
 
 def _place(item: tuple[int, Outputs]) -> int:

@@ -8,7 +8,7 @@ there on. Both say the new position. A snapshot on a fill is of that fill's book
 several books a total (`strategy_id` `*`) stands beside them, with one the book is the total.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,10 +29,11 @@ from alphapanda.contracts.events import (
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.core.corporate_actions import Actions, act, adjust, due
 from alphapanda.core.handler import Lane, Outputs
-from alphapanda.core.ledger import E8, ONE, Book, Position, to_e8, value_e8
+from alphapanda.core.ledger import Book, Position, to_e8, value_e8
 
 NS = 1_000_000_000
 BookKey = tuple[ExecMode, str]
+Said = list[tuple[int, Payload]]
 
 
 @dataclass(slots=True)
@@ -84,7 +85,8 @@ class PortfolioManager(Lane):
         notional_e8 = value_e8(to_e8(fill.price), fill.quantity, multiplier_e8)
         reason = "end" if event.pos[:2] == self.state.closed else "fill"  # a settlement belongs to the day that it ends
         position = book.fill(token, fill.quantity, notional_e8, fill.charges.total_e8)
-        return [(0, self._update(key, token, position)), *self._snapshots(reason, {key: book})]
+        said: Said = [(0, self._update(key, token, position)), (0, self._snapshot(key, reason, (book,)))]
+        return [*said, *self._totals(reason, (key[0],))] if len(self.state.books) > 1 else said
 
     def _update(self, key: BookKey, token: int, position: Position) -> PositionUpdate:
         return PositionUpdate(
@@ -110,7 +112,7 @@ class PortfolioManager(Lane):
         if event.ts_ns < self.state.next_snapshot_ns:
             return ()
         self.state.next_snapshot_ns = self.next_after(event.ts_ns)
-        return self._snapshots("clock", self.state.books)
+        return self._snapshots("clock")
 
     def next_after(self, ts_ns: int) -> int:
         """When the first beat makes snapshots again, after one at `ts_ns` did."""
@@ -119,7 +121,7 @@ class PortfolioManager(Lane):
     def on_session_close(self, event: Event) -> Outputs:
         """Mark futures to market; the day's last word on every book."""
         self.state.closed = event.pos[:2]
-        return [*self._marked_to_market(), *self._snapshots("end", self.state.books)]
+        return [*self._marked_to_market(), *self._snapshots("end")]
 
     def _marked_to_market(self) -> list[tuple[int, Payload]]:
         said: list[tuple[int, Payload]] = []
@@ -130,36 +132,29 @@ class PortfolioManager(Lane):
                     said.append((0, self._update(key, token, book.positions[token])))
         return said
 
-    def _snapshots(self, reason: str, chosen: Mapping[BookKey, Book]) -> list[tuple[int, Payload]]:
-        """A snapshot of each chosen book, and the totals of their modes where there are several books."""
-        made = [(0, self._snapshot(mode, strategy_id, reason, [book])) for (mode, strategy_id), book in chosen.items()]
-        if len(self.state.books) > 1:
-            for mode in dict.fromkeys(mode for mode, _ in chosen):
-                mine = [book for (book_mode, _), book in self.state.books.items() if book_mode is mode]
-                made.append((0, self._snapshot(mode, ALL_BOOKS, reason, mine)))
-        return made  # type: ignore[return-value]  # snapshots are payloads
+    def _snapshots(self, reason: str) -> Said:
+        """A snapshot of each book, and the totals of their modes where there are several."""
+        books = self.state.books
+        made: Said = [(0, self._snapshot(key, reason, (book,))) for key, book in books.items()]
+        return [*made, *self._totals(reason, dict.fromkeys(mode for mode, _ in books))] if len(books) > 1 else made
 
-    def _snapshot(self, mode: ExecMode, strategy_id: str, reason: str, books: list[Book]) -> PortfolioSnapshot:
+    def _totals(self, reason: str, modes: Iterable[ExecMode]) -> Said:
+        """A snapshot of all books of each mode together."""
+        books = self.state.books
+        mine = {mode: [book for (of, _), book in books.items() if of is mode] for mode in modes}
+        return [(0, self._snapshot((mode, ALL_BOOKS), reason, of)) for mode, of in mine.items()]
+
+    def _snapshot(self, key: BookKey, reason: str, books: Sequence[Book]) -> PortfolioSnapshot:
         marks, multipliers_e8 = self.state.marks, self._multipliers_e8
-        cash_e8 = realised_e8 = charges_e8 = cost_e8 = long_e8 = short_e8 = 0
+        cash_e8 = realised_e8 = charges_e8 = cost_e8 = net_e8 = gross_e8 = 0
         for book in books:
             cash_e8 += book.cash_e8
             realised_e8 += book.realised_e8
             charges_e8 += book.charges_e8
             cost_e8 += book.cost_e8
-            for token, quantity in book.held.items():
-                if (mark := marks.get(token)) is None:  # held from the start, and no price yet: at its cost
-                    worth_e8 = book.positions[token].cost_e8
-                    long_e8, short_e8 = long_e8 + max(0, worth_e8), short_e8 + min(0, worth_e8)
-                    continue
-                worth_e8 = round(mark.last_price * E8) * quantity  # value_e8, written out: this is the hot path
-                if (multiplier_e8 := multipliers_e8[token]) != ONE:
-                    worth_e8 = value_e8(worth_e8, 1, multiplier_e8)
-                if worth_e8 > 0:
-                    long_e8 += worth_e8
-                else:
-                    short_e8 += worth_e8
-        net_e8, gross_e8 = long_e8 + short_e8, long_e8 - short_e8
+            worths_e8 = book.worths_e8(marks, multipliers_e8)
+            net_e8 += sum(worths_e8)
+            gross_e8 += sum(map(abs, worths_e8))
         return PortfolioSnapshot(
-            mode, strategy_id, reason, cash_e8, realised_e8, net_e8 - cost_e8, charges_e8, cash_e8 + net_e8, gross_e8, net_e8,
+            *key, reason, cash_e8, realised_e8, net_e8 - cost_e8, charges_e8, cash_e8 + net_e8, gross_e8, net_e8,
         )  # fmt: skip

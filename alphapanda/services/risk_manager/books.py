@@ -1,9 +1,9 @@
 """Arithmetic over books and intents: what a book, or all of them, come to once everything on its way is filled."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from alphapanda.contracts.events import MarketTick
-from alphapanda.core.ledger import Book, to_e8, value_e8
+from alphapanda.core.ledger import E8, ONE, Book, to_e8, value_e8
 from alphapanda.services.risk_manager.models import Intent
 
 Multipliers = Mapping[int, int]
@@ -19,17 +19,16 @@ def in_full(ts_ns: int, token: int, product: str, quantity: int, price_e8: int) 
 
 def equity_e8(book: Book, marks: Marks, multipliers_e8: Multipliers) -> int:
     """Cash and what is held at the last prices; what has no price yet counts at its cost."""
-    total = book.cash_e8
-    for token, quantity in book.held.items():
-        mark = marks.get(token)
-        total += book.positions[token].cost_e8 if mark is None else value_e8(
-            to_e8(mark.last_price), quantity, multipliers_e8[token]
-        )  # fmt: skip
-    return total
+    return book.cash_e8 + sum(book.worths_e8(marks, multipliers_e8))
 
 
-def counted(intents: Iterable[Intent]) -> list[Intent]:
+def counted(intents: Collection[Intent]) -> Collection[Intent]:
     """The intents that can all be filled: of those that cancel each other, the largest of each instrument and side."""
+    for intent in intents:
+        if intent.oco_group:
+            break
+    else:
+        return intents
     found: list[Intent] = []
     largest: dict[tuple[str, int, bool], Intent] = {}
     for intent in intents:
@@ -60,16 +59,18 @@ def cash_after_e8(
     book: Book, intents: Iterable[Intent], token: int, quantity: int, price_e8: int, marks: Marks, multipliers_e8: Multipliers
 ) -> int:  # fmt: skip
     """Cash less what the shorts would cost, once all intents and this order are filled."""
-    held, cash_e8 = dict(book.held), book.cash_e8
+    held, cash_e8 = book.held.copy(), book.cash_e8
     for intent in intents:
-        held[intent.token] = held.get(intent.token, 0) + intent.quantity
-        cash_e8 -= value_e8(intent.price_e8, intent.quantity, multipliers_e8[intent.token])
+        one, count = intent.token, intent.quantity
+        held[one] = held.get(one, 0) + count
+        cash_e8 -= value_e8(intent.price_e8, count, multipliers_e8[one])
     if token in multipliers_e8:
         held[token] = held.get(token, 0) + quantity
         cash_e8 -= value_e8(price_e8, quantity, multipliers_e8[token])
     for one, count in held.items():
         if count < 0 and (mark := marks.get(one)) is not None:
-            cash_e8 += value_e8(to_e8(mark.last_price), count, multipliers_e8[one])
+            worth_e8 = round(mark.last_price * E8) * count  # to_e8 and value_e8, written out: every order comes by here
+            cash_e8 += worth_e8 if multipliers_e8[one] == ONE else value_e8(worth_e8, 1, multipliers_e8[one])
     return cash_e8
 
 

@@ -145,16 +145,16 @@ class Proposal(msgspec.Struct, frozen=True, gc=False):
     halted: bool
     session_open: bool
     cash_after_e8: int
-    book: Figures
-    account: Figures
-    terms: OrderTerms | None = None
-    product: str = ""
     kind: str = ""
+    product: str = ""
+    squared_off: bool = False
+    protected: bool = False
+    book: Figures = Figures()
+    account: Figures = Figures()
+    terms: OrderTerms | None = None
     known_order: bool = True  # cancel and modify: the order they name is working
     turns: bool = False  # a modification from buying to selling, or back
     modifications: int = 0
-    squared_off: bool = False
-    protected: bool = False
     duplicate_age_s: float | None = None
     second: int = 0  # orders sent in the last second, minute, and today
     minute: int = 0

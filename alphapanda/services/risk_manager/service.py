@@ -38,6 +38,7 @@ from alphapanda.services.risk_manager.rules import CANCEL_CHECKS, CHANGES, NOTHI
 
 MINUTE_NS = 60_000_000_000
 ACCOUNT = "*"
+PAPER = ExecMode.PAPER
 
 
 class RiskManager(Lane):
@@ -71,7 +72,7 @@ class RiskManager(Lane):
         self._multipliers_e8 = {token: one.multiplier_e8 for token, one in instruments.items()}
         self._counts_rates = any((limits.orders_per_second, limits.orders_per_minute, limits.orders_per_day))
         self._tracks_highest = any(one.max_drawdown is not None for one in (limits.account, *self._of.values()))
-        self._proposals = Proposals(self, self._multipliers_e8, product, protected, margin)
+        self._proposals = Proposals(self, self._of, product, protected, margin)
         self._note_equity(opens=True)
 
     # ---- decisions
@@ -90,7 +91,7 @@ class RiskManager(Lane):
         lane, token = event.pos[3], signal.instrument_token
         if breach is not None:
             return [(lane, RejectedSignal(
-                ExecMode.PAPER, signal.strategy_id, token, event.id, proposal.quantity, reason,
+                PAPER, signal.strategy_id, token, event.id, proposal.quantity, reason,
                 breach.value, breach.limit, breach.unit,
             ))]  # fmt: skip
         if signal.kind in CHANGES:
@@ -112,25 +113,24 @@ class RiskManager(Lane):
 
     def _place(self, event: Event, signal: TradingSignal, proposal: Proposal) -> Outputs:
         state, token, strategy_id, terms = self.state, signal.instrument_token, signal.strategy_id, signal.terms
-        reference = signal.reference_price
+        reference, signal_id, quantity, orders = signal.reference_price, event.id, proposal.quantity, proposal.orders
         if reference is None:
             reference = state.marks[token].last_price
-        sizes = [proposal.quantity]
-        if proposal.orders > 1:
-            sizes = slices(self.instruments[token], proposal.quantity)
-        intent = Intent(token, proposal.quantity, proposal.price_e8, len(sizes), proposal.quantity, product=proposal.product)
+        intent = Intent(token, quantity, proposal.price_e8, orders, quantity, product=proposal.product)
         if terms is not None:
             intent.oco_group = terms.oco_group
             intent.limit_e8 = None if terms.limit_price is None else to_e8(terms.limit_price)
             intent.client_order_id = terms.client_order_id
-        state.intents[strategy_id][event.id] = intent
-        self._count(event.ts_ns, len(sizes))
+        state.intents[strategy_id][signal_id] = intent
+        self._count(event.ts_ns, orders)
         if self._of[strategy_id].duplicate_window_s is not None:
             state.last_signal[strategy_id, token] = event.ts_ns, gist(signal)
         lane = event.pos[3]
+        if orders == 1:
+            return [(lane, ValidatedSignal(PAPER, strategy_id, token, signal_id, quantity, reference, "place", terms))]
         return [
-            (lane, ValidatedSignal(ExecMode.PAPER, strategy_id, token, event.id, quantity, reference, "place", terms))
-            for quantity in sizes
+            (lane, ValidatedSignal(PAPER, strategy_id, token, signal_id, size, reference, "place", terms))
+            for size in slices(self.instruments[token], quantity)
         ]
 
     def _change(self, event: Event, signal: TradingSignal, proposal: Proposal) -> Outputs:
@@ -148,7 +148,7 @@ class RiskManager(Lane):
         self._count(event.ts_ns, proposal.orders)
         reference = self.state.marks[token].last_price if token in self.state.marks else 0.0
         return [(event.pos[3], ValidatedSignal(
-            ExecMode.PAPER, strategy_id, token, event.id, int(signal.size), reference, str(signal.kind), terms,
+            PAPER, strategy_id, token, event.id, int(signal.size), reference, str(signal.kind), terms,
         ))]  # fmt: skip
 
     def _count(self, ts_ns: int, orders: int) -> None:

@@ -9,6 +9,8 @@ from alphapanda.core.lifecycle import OrderState
 from alphapanda.services.trading_engine.models import PaperExecution, WorkingOrder
 from alphapanda.services.trading_engine.rules import fill_price, fill_quantity
 
+TRIGGER_PENDING = OrderState.TRIGGER_PENDING
+
 
 @dataclass(slots=True)
 class Offer:
@@ -67,9 +69,11 @@ def pays(
     """The signed quantity an order fills at this tick, and its price; (0, None) where it does not."""
     limit = order.limit_price
     price = fill_price(tick, order.quantity, limit, limit is not None and order.resting, instrument, rules)
-    if price is None or order.state is OrderState.TRIGGER_PENDING:
+    if price is None or order.state is TRIGGER_PENDING:
         return 0, None
     wanted = order.quantity - order.filled
+    if offer is ALL_THEY_WANT:
+        return wanted, price
     quantity = fill_quantity(wanted, offer.available(wanted), instrument.lot_size)
     offer.take(quantity)
     return quantity, price

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, NamedTuple
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from alphapanda.contracts.events import MarketTick, OrderPlaced, OrderTerms, Product, ValidatedSignal
@@ -46,8 +47,7 @@ class PendingChange(NamedTuple):
     wanted: ValidatedSignal
 
 
-@dataclass(slots=True)
-class WorkingOrder:
+class WorkingOrder(msgspec.Struct):
     """An order that has not come to its end."""
 
     lane: int
@@ -63,7 +63,7 @@ class WorkingOrder:
     filled_e8: int = 0  # absolute value of the fills, for charges by order
     legs: int = 0  # how often exits were placed for its fills
     resting: bool = False  # an earlier tick did not reach its limit
-    changes: list[PendingChange] = field(default_factory=list)
+    changes: list[PendingChange] = []
 
     @property
     def remaining(self) -> int:

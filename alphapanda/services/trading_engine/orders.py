@@ -22,22 +22,23 @@ from alphapanda.services.trading_engine.models import PendingChange, WorkingOrde
 
 PLAIN = OrderTerms()
 PRICED = frozenset({OrderType.LIMIT, OrderType.SL})
+OPENED, STOPPED = after(OrderState.NEW, Happening.ACCEPTED), after(OrderState.NEW, Happening.ACCEPTED_STOP)
+FILLED, PART_FILLED, IOC = Happening.FILLED, Happening.PART_FILLED, Validity.IOC
 
 
 def accepted(lane: int, placed: OrderPlaced, terms: OrderTerms | None, oco_group: str = "") -> WorkingOrder:
     """A working order of what was placed."""
-    stop = placed.trigger_price is not None
-    state = after(OrderState.NEW, Happening.ACCEPTED_STOP if stop else Happening.ACCEPTED)
+    trigger = placed.trigger_price
     return WorkingOrder(
-        lane, placed, state, placed.quantity, placed.limit_price, placed.trigger_price, placed.validity == Validity.IOC, terms,
-        oco_group,
+        lane, placed, OPENED if trigger is None else STOPPED, placed.quantity, placed.limit_price, trigger,
+        placed.validity == IOC, terms, oco_group,
     )  # fmt: skip
 
 
 def filled(order: WorkingOrder, quantity: int, price: float, notional_e8: int, charges: Charges) -> OrderFill:
     """Take a fill of this signed quantity."""
     remaining = order.quantity - order.filled - quantity
-    order.state = after(order.state, Happening.PART_FILLED if remaining else Happening.FILLED)
+    order.state = after(order.state, PART_FILLED if remaining else FILLED)
     order.filled += quantity
     order.filled_e8 += notional_e8
     placed = order.placed

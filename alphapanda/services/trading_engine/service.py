@@ -31,9 +31,9 @@ from alphapanda.contracts.instruments import Instrument
 from alphapanda.core.corporate_actions import Actions, adjust, due, quantity_after
 from alphapanda.core.handler import Lane, Outputs
 from alphapanda.core.ledger import E8, to_e8, value_e8
-from alphapanda.core.lifecycle import TERMINAL, OrderState
+from alphapanda.core.lifecycle import TERMINAL
 from alphapanda.services.trading_engine import orders as o
-from alphapanda.services.trading_engine.fills import Offer, pays
+from alphapanda.services.trading_engine.fills import ALL_THEY_WANT, TRIGGER_PENDING, Offer, pays
 from alphapanda.services.trading_engine.holdings import closes, delivers, hold
 from alphapanda.services.trading_engine.linked import Said, bracket, clear, reduce_others
 from alphapanda.services.trading_engine.models import EngineState, NetKey, PaperExecution, PendingChange, WorkingOrder
@@ -43,6 +43,7 @@ ChargeRule = Callable[[int, Instrument, str, int, int, int, int, bool], Charges]
 """What a fill costs: (ts_ns, instrument, product, signed quantity, absolute notional in 1e-8, the order's quantity and
 notional before it, whether it is the day's first delivery of the scrip)."""
 SETTLEMENT = "SETTLEMENT"
+CNC, MIS = Product.CNC, Product.MIS
 
 
 class TradingEngine(Lane):
@@ -67,6 +68,11 @@ class TradingEngine(Lane):
         super().__init__(0, EngineState(marks, net=dict(net or {})))
         self.rules, self.instruments, self.charge = rules, instruments, charge
         self.settlements_e8, self.actions, self.tracks_deliveries = settlements_e8 or {}, actions, tracks_deliveries
+        self._multipliers_e8 = {token: one.multiplier_e8 for token, one in instruments.items()}
+        self._products: dict[int, str] = {token: one.product(rules.product) for token, one in instruments.items()}
+        self._at_once = rules.fill_model == "immediate"
+        self._bounded = rules.participation is not None or rules.fill_model == "depth"
+        self._late = rules.latency_ms > 0 or bool(rules.latency_samples_ms) or rules.fill_model == "bar_open"
 
     # ---- signals
 
@@ -75,28 +81,28 @@ class TradingEngine(Lane):
         signal: Any = event.data
         if signal.action != "place":
             return self._change(event, signal)
-        terms, token = signal.terms or o.PLAIN, signal.instrument_token
-        instrument = self.instruments.get(token)
-        asked = terms.product or self.rules.product
-        product = asked if instrument is None else instrument.product(asked)
+        terms, token, lane, state = signal.terms or o.PLAIN, signal.instrument_token, event.pos[3], self.state
+        instrument, product = self.instruments.get(token), self._products.get(token, self.rules.product)
+        if terms.product is not None:
+            product = terms.product if instrument is None else instrument.product(terms.product)
         placed = OrderPlaced(
             signal.exec_mode, signal.strategy_id, token, signal.signal_id, event.id, terms.order_type, signal.quantity,
-            signal.reference_price, self._active_ns(event), product, terms.validity,
+            signal.reference_price, self._active_ns(event) if self._late else event.ts_ns, product, terms.validity,
             self._limit(token, signal.quantity, terms.limit_price, terms.order_type), terms.trigger_price,
             terms.client_order_id,
         )  # fmt: skip
-        lane, state = event.pos[3], self.state
         if instrument is None:
             return [(lane, placed), (lane, o.refused(placed, "unknown_instrument"))]
-        namesakes = self._named(lane, token, terms.client_order_id)
-        if any(one.placed.signal_id != signal.signal_id for one in namesakes):  # slices of one signal share their name
+        name = terms.client_order_id
+        if name and any(one.placed.signal_id != signal.signal_id for one in self._named(lane, token, name)):
+            # slices of one signal share their name
             return [(lane, placed), (lane, o.refused(placed, "client_order_id_in_use"))]
-        if product == Product.MIS and state.squared_off and not closes(state, lane, placed):
+        if state.squared_off and product == MIS and not closes(state, lane, placed):
             return [(lane, placed), (lane, o.refused(placed, "squared_off"))]
         order = o.accepted(lane, placed, signal.terms, terms.oco_group)
         state.working.setdefault(token, []).append(order)
         said: Said = [(lane, placed)]
-        if self.rules.fill_model == "immediate" and state.session_open and fillable(state.marks[token], event.ts_ns, self.rules):
+        if self._at_once and state.session_open and fillable(state.marks[token], event.ts_ns, self.rules):
             self._attempt(order, state.marks[token], event, Offer.of(state.marks[token], self.rules, {}), said)
             clear(self.state, token, said)
         return said
@@ -109,8 +115,8 @@ class TradingEngine(Lane):
 
     def _limit(self, token: int, quantity: int, limit: float | None, order_type: str) -> float | None:
         """An order's limit; of a MARKET order, how far it may go from the last price."""
-        pct, mark = self.rules.market_protection_pct, self.state.marks.get(token)
-        if pct is None or order_type != OrderType.MARKET or mark is None:
+        pct = self.rules.market_protection_pct
+        if pct is None or order_type != OrderType.MARKET or (mark := self.state.marks.get(token)) is None:
             return limit
         return protected(mark.last_price, quantity, pct)
 
@@ -156,7 +162,7 @@ class TradingEngine(Lane):
         working = state.working.get(token)
         if not working:
             return ()
-        offer = Offer.of(tick, self.rules, state.volumes)
+        offer = Offer.of(tick, self.rules, state.volumes) if self._bounded else ALL_THEY_WANT
         if not state.session_open or not fillable(tick, event.ts_ns, self.rules):
             return ()
         said: Said = []
@@ -173,7 +179,7 @@ class TradingEngine(Lane):
 
     def _attempt(self, order: WorkingOrder, tick: MarketTick, event: Event, offer: Offer, said: Said) -> None:
         """One order's chance at one tick."""
-        if order.state is OrderState.TRIGGER_PENDING:
+        if order.state is TRIGGER_PENDING:
             if order.trigger_price is None or not triggered(tick, order.quantity, order.trigger_price):
                 return
             limit, pct = order.limit_price, self.rules.market_protection_pct
@@ -192,9 +198,9 @@ class TradingEngine(Lane):
     def _fill(self, order: WorkingOrder, quantity: int, price: float, event: Event, said: Said) -> None:
         placed = order.placed
         token, instrument = placed.instrument_token, self.instruments[placed.instrument_token]
-        notional_e8 = abs(value_e8(to_e8(price), quantity, instrument.multiplier_e8))
+        notional_e8 = abs(value_e8(to_e8(price), quantity, self._multipliers_e8[token]))
         key = order.lane, placed.strategy_id, token, placed.product
-        delivered = self.tracks_deliveries and placed.product == Product.CNC and delivers(self.state, key, quantity)
+        delivered = self.tracks_deliveries and placed.product == CNC and delivers(self.state, key, quantity)
         charges = self.charge(
             event.ts_ns, instrument, placed.product, quantity, notional_e8, abs(order.filled), order.filled_e8, delivered
         )
@@ -225,9 +231,9 @@ class TradingEngine(Lane):
     def on_square_off(self, event: Event) -> Outputs:
         """Cancel working MIS orders, and close MIS positions at the market."""
         self.state.squared_off = True
-        said = self._cancel("square_off", lambda order: order.placed.product == Product.MIS)
+        said = self._cancel("square_off", lambda order: order.placed.product == MIS)
         for (lane, strategy_id, token, product), held in sorted(self.state.net.items()):
-            if product != Product.MIS:
+            if product != MIS:
                 continue
             price = self.state.marks[token].last_price
             placed = o.of_the_engine(
