@@ -17,7 +17,7 @@ from rich.table import Table
 from alphapanda.adapters.tape import earlier
 from alphapanda.contracts.codec import encode
 from alphapanda.contracts.errors import AlphaPandaError, ConfigurationError
-from alphapanda.contracts.events import Event, Pos, SignalKind, parse_pos
+from alphapanda.contracts.events import Event, Pos, SignalKind, TradingSignal, parse_pos
 from alphapanda.core.handler import Outputs, Taker
 from alphapanda.pipeline import CANCELLED, FAILED, FEATURES, FILLED, GENERATED, OUTPUT_TOPICS, PLACED, REJECTED, VALIDATED
 from alphapanda.research.recorded_rooms import container_of
@@ -286,16 +286,14 @@ class _Watched:
         self._room.heard = pos
 
     def taker(self, event: Event) -> Taker | None:
-        """The room's, for the signal with a look before."""
-        take: Taker | None = self._room.taker(event)
-        if event.pos != self._pos or take is None:
-            return take
+        """The room's, but for signals."""
+        return self.on_signal if type(event.data) is TradingSignal else self._room.taker(event)
 
-        def look_and_take(told: Event) -> Outputs:
-            self._look(told)
-            return take(told)
-
-        return look_and_take
+    def on_signal(self, event: Event) -> Outputs:
+        """As the room, with a look at the one signal before."""
+        if event.pos == self._pos:
+            self._look(event)
+        return self._room.on_signal(event)  # type: ignore[no-any-return]
 
     def decides_on(self, event: Event) -> bool:
         """As the room."""

@@ -169,7 +169,13 @@ class Replay:
     def beats(self, run: Beats) -> None:
         """Beats, without those at which nobody says anything."""
         for place in self.heard_beats(run.ts_ns):
-            self.event(_root(run.epoch, run.numbers[place], run.ts_ns[place], Beat()))
+            self._beat(_root(run.epoch, run.numbers[place], run.ts_ns[place], Beat()))
+
+    def _beat(self, root: Event) -> None:
+        if self._timed:
+            self.event(root)
+        elif outputs := self.rooms.portfolio.on_beat(root):  # without bars nobody else takes beats
+            self.emit(stamped(root, PORTFOLIO, [(root, outputs)]))
 
     def ticks(self, run: Ticks) -> None:
         """Ticks with nothing between them."""
@@ -250,18 +256,21 @@ class Replay:
     def _decide(self, root: Event, made: list[Event]) -> list[Event]:
         """`Loop.go_on` from risk on, for signals alone: each stage has one lane, and takes nothing but what the last one said."""
         rooms, unheard, due_ts_ns = self.rooms, self._risk_unheard, root.ts_ns - self.loop.delay_ns
-        signals = [event for event in made if type(event.data) is TradingSignal]
         said: list[tuple[Event, Outputs]] = []
-        if signals and unheard and unheard[0].ts_ns <= due_ts_ns:
-            hear(rooms.risk, unheard, due_ts_ns, said)
-            while unheard and unheard[0].ts_ns <= due_ts_ns:
-                unheard.popleft()
-        said += [(event, rooms.risk.on_signal(event)) for event in signals]
+        for event in made:
+            if type(event.data) is not TradingSignal:
+                continue
+            if unheard and unheard[0].ts_ns <= due_ts_ns:
+                hear(rooms.risk, unheard, due_ts_ns, said)
+                while unheard and unheard[0].ts_ns <= due_ts_ns:
+                    unheard.popleft()
+            said.append((event, rooms.risk.on_signal(event)))
         weighed = stamped(root, RISK, said)
-        placed = stamped(root, ENGINE, [
-            (event, rooms.engine.on_validated(event)) for event in weighed if type(event.data) is ValidatedSignal
-        ])  # fmt: skip
-        return self._booked(root, made + weighed, placed)
+        said = []
+        for event in weighed:
+            if type(event.data) is ValidatedSignal:
+                said.append((event, rooms.engine.on_validated(event)))
+        return self._booked(root, made + weighed, stamped(root, ENGINE, said) if said else [])
 
     def _match(self, run: Ticks, at: int) -> None:
         """A tick at which no strategy speaks, of an instrument with working orders: the engine may fill them."""
@@ -272,11 +281,13 @@ class Replay:
 
     def _booked(self, root: Event, made: list[Event], orders: list[Event]) -> list[Event]:
         """`Loop.go_on` from what the engine said on: the portfolio books fills, and feedback waits to be heard."""
-        portfolio = self.rooms.portfolio
-        fills = [(event, portfolio.on_fill(event)) for event in orders if type(event.data) is OrderFill]
+        said: list[tuple[Event, Outputs]] = []
+        for event in orders:
+            if type(event.data) is OrderFill:
+                said.append((event, self.rooms.portfolio.on_fill(event)))
         made += orders
-        if fills:
-            made += stamped(root, PORTFOLIO, fills)
+        if said:
+            made += stamped(root, PORTFOLIO, said)
         for event in orders:
             if type(event.data) is not OrderPlaced:
                 self.loop.tell(event)

@@ -6,7 +6,8 @@ import json
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +27,7 @@ from alphapanda.runtime.settings import recorded
 from alphapanda.runtime.signals_from import RecordedSignals
 from alphapanda.runtime.strategies import code_digest, source_of
 
+NEW_BEFORE_COLLECTING = 50_000
 Progress = Callable[[int, int], None]
 """Called with (ticks done, ticks in all) now and then."""
 
@@ -73,11 +75,8 @@ def run_replay(
         replay = host(rooms, container.settings.pipeline.feedback_delay_ms, folder.write)
         if low is not None and low > tape.seqs[0]:
             start_cold(replay, tape, low)
-        gc.freeze()  # what is there by now stays: collecting need not look at it again and again
-        try:
+        with _seldom_collected():
             ticks = drive(replay, tape, low, high, container.settings.replay.batch_rows, progress)
-        finally:
-            gc.unfreeze()
         if not ticks:
             raise TapeError(f"{tape.path} has no tick in the range that was asked for")
         digests = folder.close()
@@ -101,6 +100,19 @@ def run_replay(
             "peak_rss_mb": round(peak_rss_mb() + folder.writer_rss_mb, 1),
         }  # fmt: skip
         return Finished(run_id, folder.publish(run_id, manifest, list(tape.instruments.values())), manifest)
+
+
+@contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """Events are no cycles, and what is there by now stays: what strategies leave behind is collected now and then."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(NEW_BEFORE_COLLECTING, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def drive(

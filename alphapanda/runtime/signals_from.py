@@ -82,6 +82,9 @@ class SignalReplay(Replay):
         spoken = np.flatnonzero(np.isin(np.asarray(times_ns, np.int64), self._times_ns)).tolist()
         return sorted({*super().heard_beats(times_ns), *spoken})
 
+    def _beat(self, root: Event) -> None:
+        self.event(root)  # signals may have been said at beats too
+
     def _stretch(self, run: Ticks) -> None:
         self._now = run
         super()._stretch(run)

@@ -75,7 +75,7 @@ def run(tape: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def stopped(replay: Replay) -> list[tuple[object, ...]]:
     """The books of a replay as it stands: each, and their sum."""
     portfolio = replay.rooms.portfolio
-    snapshots = [data for _, data in portfolio._snapshots("test", portfolio.state.books)]
+    snapshots = [data for _, data in portfolio.snapshots("test")]
     return [
         (one.strategy_id, one.cash_e8, one.realised_e8, one.unrealised_e8, one.charges_e8, one.equity_e8, one.gross_exposure_e8,
          one.net_exposure_e8)

@@ -8,7 +8,7 @@ there on. Both say the new position. A snapshot on a fill is of that fill's book
 several books a total (`strategy_id` `*`) stands beside them, with one the book is the total.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +85,7 @@ class PortfolioManager(Lane):
         notional_e8 = value_e8(to_e8(fill.price), fill.quantity, multiplier_e8)
         reason = "end" if event.pos[:2] == self.state.closed else "fill"  # a settlement belongs to the day that it ends
         position = book.fill(token, fill.quantity, notional_e8, fill.charges.total_e8)
-        said: Said = [(0, self._update(key, token, position)), (0, self._snapshot(key, reason, (book,)))]
+        said: Said = [(0, self._update(key, token, position)), (0, self._snapshot(key, reason, book))]
         return [*said, *self._totals(reason, (key[0],))] if len(self.state.books) > 1 else said
 
     def _update(self, key: BookKey, token: int, position: Position) -> PositionUpdate:
@@ -112,7 +112,7 @@ class PortfolioManager(Lane):
         if event.ts_ns < self.state.next_snapshot_ns:
             return ()
         self.state.next_snapshot_ns = self.next_after(event.ts_ns)
-        return self._snapshots("clock")
+        return self.snapshots("clock")
 
     def next_after(self, ts_ns: int) -> int:
         """When the first beat makes snapshots again, after one at `ts_ns` did."""
@@ -121,7 +121,7 @@ class PortfolioManager(Lane):
     def on_session_close(self, event: Event) -> Outputs:
         """Mark futures to market; the day's last word on every book."""
         self.state.closed = event.pos[:2]
-        return [*self._marked_to_market(), *self._snapshots("end")]
+        return [*self._marked_to_market(), *self.snapshots("end")]
 
     def _marked_to_market(self) -> list[tuple[int, Payload]]:
         said: list[tuple[int, Payload]] = []
@@ -132,29 +132,34 @@ class PortfolioManager(Lane):
                     said.append((0, self._update(key, token, book.positions[token])))
         return said
 
-    def _snapshots(self, reason: str) -> Said:
+    def snapshots(self, reason: str) -> Said:
         """A snapshot of each book, and the totals of their modes where there are several."""
         books = self.state.books
-        made: Said = [(0, self._snapshot(key, reason, (book,))) for key, book in books.items()]
+        made: Said = [(0, self._snapshot(key, reason, book)) for key, book in books.items()]
         return [*made, *self._totals(reason, dict.fromkeys(mode for mode, _ in books))] if len(books) > 1 else made
+
+    def _snapshot(self, key: BookKey, reason: str, book: Book) -> PortfolioSnapshot:
+        worths_e8 = book.worths_e8(self.state.marks, self._multipliers_e8)
+        return _valued(key, reason, book.cash_e8, book.realised_e8, book.charges_e8, book.cost_e8, worths_e8)
 
     def _totals(self, reason: str, modes: Iterable[ExecMode]) -> Said:
         """A snapshot of all books of each mode together."""
-        books = self.state.books
-        mine = {mode: [book for (of, _), book in books.items() if of is mode] for mode in modes}
-        return [(0, self._snapshot((mode, ALL_BOOKS), reason, of)) for mode, of in mine.items()]
+        said: Said = []
+        for mode in modes:
+            books = [book for (of, _), book in self.state.books.items() if of is mode]
+            worths_e8 = [worth for book in books for worth in book.worths_e8(self.state.marks, self._multipliers_e8)]
+            said.append((0, _valued(
+                (mode, ALL_BOOKS), reason, sum(book.cash_e8 for book in books), sum(book.realised_e8 for book in books),
+                sum(book.charges_e8 for book in books), sum(book.cost_e8 for book in books), worths_e8,
+            )))  # fmt: skip
+        return said
 
-    def _snapshot(self, key: BookKey, reason: str, books: Sequence[Book]) -> PortfolioSnapshot:
-        marks, multipliers_e8 = self.state.marks, self._multipliers_e8
-        cash_e8 = realised_e8 = charges_e8 = cost_e8 = net_e8 = gross_e8 = 0
-        for book in books:
-            cash_e8 += book.cash_e8
-            realised_e8 += book.realised_e8
-            charges_e8 += book.charges_e8
-            cost_e8 += book.cost_e8
-            worths_e8 = book.worths_e8(marks, multipliers_e8)
-            net_e8 += sum(worths_e8)
-            gross_e8 += sum(map(abs, worths_e8))
-        return PortfolioSnapshot(
-            *key, reason, cash_e8, realised_e8, net_e8 - cost_e8, charges_e8, cash_e8 + net_e8, gross_e8, net_e8,
-        )  # fmt: skip
+
+def _valued(
+    key: BookKey, reason: str, cash_e8: int, realised_e8: int, charges_e8: int, cost_e8: int, worths_e8: list[int]
+) -> PortfolioSnapshot:  # fmt: skip
+    """Books whose open positions cost `cost_e8` and are worth `worths_e8` now."""
+    net_e8 = sum(worths_e8)
+    return PortfolioSnapshot(
+        *key, reason, cash_e8, realised_e8, net_e8 - cost_e8, charges_e8, cash_e8 + net_e8, sum(map(abs, worths_e8)), net_e8
+    )

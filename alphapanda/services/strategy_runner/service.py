@@ -8,8 +8,7 @@ that points at the author's line, and the others go on. What it yielded in the c
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter, length_hint
+from operator import length_hint
 from pathlib import PurePath
 from typing import Any
 
@@ -115,9 +114,9 @@ class StrategyLane(Lane):
                 said.pop()
         outputs: list[tuple[int, Outputs]] = []
         last = len(ticks) - 1
-        for left, together in groupby(said, itemgetter(0)):
+        for left, together in _by_tick(said):
             try:
-                outputs.append((last - left, self._sent([signal for _, signal in together])))
+                outputs.append((last - left, self._sent(together)))
             except ContractError as error:
                 outputs.append((last - left, self._halt(error)))
                 return outputs
@@ -147,3 +146,16 @@ class StrategyLane(Lane):
         lane, strategy = snapshot
         super().restore(lane)
         self.strategy.restore(strategy)
+
+
+def _by_tick(said: list[tuple[int, TradingSignal]]) -> list[tuple[int, list[TradingSignal]]]:
+    """Signals of one tick together; the places are in order."""
+    found: list[tuple[int, list[TradingSignal]]] = []
+    before = -1
+    for left, signal in said:
+        if left == before:
+            found[-1][1].append(signal)
+        else:
+            found.append((left, [signal]))
+            before = left
+    return found
