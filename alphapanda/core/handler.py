@@ -76,6 +76,11 @@ class Lane:
             raise ContractError(f"{type(self).__name__} does not take {type(event.data).__name__} ({event.id})")
         return method(event)
 
+    def hear(self, told: Event) -> None:
+        """Take feedback that this lane only notes."""
+        self.heard = told.pos
+        self.handle(told)
+
     def snapshot(self) -> Any:
         """All state, copied: later events do not change it."""
         return copy.deepcopy((self.heard, self.state))
@@ -102,14 +107,16 @@ def run_seq(
             if take is None:
                 continue
             if due and lane.decides_on(event):
-                hear(lane, feedback, due_ts_ns, said)
+                _hear(lane, feedback, due_ts_ns, said)
             if outputs := take(event):
                 said.append((event, outputs))
+    if len(said) == 1:
+        ((cause, outputs),) = said
+        return said_of(inputs[0], rank, cause, outputs)
     return stamped(inputs[0], rank, said) if said else []
 
 
-def hear(lane: LaneProtocol, feedback: Iterable[Event], due_ts_ns: int, said: list[tuple[Event, Outputs]]) -> None:
-    """Hand a lane the feedback that is due and that it has not heard; adds what it says to `said`."""
+def _hear(lane: LaneProtocol, feedback: Iterable[Event], due_ts_ns: int, said: list[tuple[Event, Outputs]]) -> None:
     for told in feedback:
         if told.ts_ns > due_ts_ns:
             return
@@ -125,9 +132,6 @@ def stamped(root: Event, rank: int, said: Sequence[tuple[Event, Outputs]]) -> li
     `root` is the event that the seq is of, or any other of its events.
     """
     (epoch, number, _, _, _), ts_ns = root.pos, root.ts_ns
-    if len(said) == 1 and len(said[0][1]) == 1:  # as nearly always
-        ((cause, ((lane, data),)),) = said
-        return [Event((epoch, number, rank, lane, 0), ts_ns, cause.pos, data)]
     counts: dict[int, int] = {}
     events: list[Event] = []
     for cause, outputs in said:
@@ -138,6 +142,25 @@ def stamped(root: Event, rank: int, said: Sequence[tuple[Event, Outputs]]) -> li
     if len(counts) > 1:
         events.sort(key=_by_pos)
     return events
+
+
+def said_of(root: Event, rank: int, cause: Event, outputs: Outputs) -> list[Event]:
+    """The same of one cause."""
+    if len(outputs) != 1:
+        return stamped(root, rank, ((cause, outputs),))
+    ((lane, data),) = outputs  # as nearly always
+    pos = root.pos
+    return [Event((pos[0], pos[1], rank, lane, 0), root.ts_ns, cause.pos, data)]
+
+
+def said_of_each(
+    root: Event, rank: int, events: Sequence[Event], kind: type[Payload], take: Callable[[Event], Outputs]
+) -> list[Event]:  # fmt: skip
+    """The same of the events of one type: `run_seq` of a stage with one lane, which takes these alone, and no feedback due."""
+    if len(events) == 1:
+        event = events[0]
+        return said_of(root, rank, event, take(event)) if type(event.data) is kind else []
+    return stamped(root, rank, [(event, take(event)) for event in events if type(event.data) is kind])
 
 
 def _by_pos(event: Event) -> Pos:

@@ -112,19 +112,34 @@ class Book:
         self.cost_e8 += gained_e8
         return gained_e8
 
-    def worths_e8(self, marks: Mapping[int, MarketTick], multipliers_e8: Mapping[int, int]) -> list[int]:
-        """The signed value of each open position at the last prices; what has no price yet counts at its cost."""
-        mark_of, positions = marks.get, self.positions
-        return [  # to_e8 and value_e8 are written out: every fill comes by here
-            positions[token].cost_e8 if (mark := mark_of(token)) is None
-            else round(mark.last_price * E8) * quantity if multipliers_e8[token] == ONE
-            else value_e8(to_e8(mark.last_price), quantity, multipliers_e8[token])
-            for token, quantity in self.held.items()
-        ]  # fmt: skip
+    def worths_e8(self, marks: Mapping[int, MarketTick], multipliers_e8: Mapping[int, int] | None) -> list[int]:
+        """The signed value of each open position at the last prices; what has no price yet counts at its cost.
+
+        Multipliers are None where all are one.
+        """
+        if multipliers_e8 is None:
+            try:  # to_e8 and value_e8 are written out: every fill comes by here
+                return [round(marks[token].last_price * 1e8) * quantity for token, quantity in self.held.items()]
+            except KeyError:
+                return self._worths_e8(marks, {})
+        return self._worths_e8(marks, multipliers_e8)
+
+    def _worths_e8(self, marks: Mapping[int, MarketTick], multipliers_e8: Mapping[int, int]) -> list[int]:
+        worths_e8 = []
+        for token, quantity in self.held.items():
+            mark, multiplier_e8 = marks.get(token), multipliers_e8.get(token, ONE)
+            cost_e8 = self.positions[token].cost_e8
+            worths_e8.append(cost_e8 if mark is None else value_e8(to_e8(mark.last_price), quantity, multiplier_e8))
+        return worths_e8
 
     def quantity(self, token: int) -> int:
         """Signed quantity held, 0 when none."""
         return self.held.get(token, 0)
+
+
+def unless_one(multipliers_e8: Mapping[int, int]) -> Mapping[int, int] | None:
+    """The multipliers, None where all are one."""
+    return multipliers_e8 if any(one != ONE for one in multipliers_e8.values()) else None
 
 
 def opened(start_e8: int) -> Book:

@@ -13,8 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alphapanda.contracts.events import Beat, Event, MarketTick, OrderFill, OrderPlaced, Payload, TradingSignal, ValidatedSignal
-from alphapanda.core.handler import LaneProtocol, Outputs, hear, run_seq, stamped, still_unheard
+from alphapanda.contracts.events import (
+    FEEDBACK_EVENTS,
+    Beat,
+    Event,
+    MarketTick,
+    OrderFill,
+    Payload,
+    TradingSignal,
+    ValidatedSignal,
+)  # fmt: skip
+from alphapanda.core.handler import LaneProtocol, Outputs, run_seq, said_of, said_of_each, still_unheard
 from alphapanda.core.stretches import Beats, Stretch, Ticks
 from alphapanda.pipeline import FEEDBACK, STAGES, TOPIC_OF, Stage
 from alphapanda.services.feature_engine.service import InstrumentLane
@@ -175,7 +184,7 @@ class Replay:
         if self._timed:
             self.event(root)
         elif outputs := self.rooms.portfolio.on_beat(root):  # without bars nobody else takes beats
-            self.emit(stamped(root, PORTFOLIO, [(root, outputs)]))
+            self.emit(said_of(root, PORTFOLIO, root, outputs))
 
     def ticks(self, run: Ticks) -> None:
         """Ticks with nothing between them."""
@@ -245,52 +254,39 @@ class Replay:
     def _speak(self, run: Ticks, at: int, outputs: Outputs) -> None:
         """What strategies said at a tick, through the later stages."""
         tick = run.ticks[at]
-        root = _root(run.epoch, run.numbers[at], tick.ts_ns, tick)
-        made = stamped(root, RUNNER, [(root, outputs)])
-        if run.tokens[at] in self.rooms.engine.state.working:  # the engine takes the tick too
-            made = self.loop.go_on(root, made, RISK - 1, QUIET_ON_TICKS)
+        root = Event((run.epoch, run.numbers[at], 0, 0, 0), tick.ts_ns, None, tick)
+        made = said_of(root, RUNNER, root, outputs)
+        if tick.instrument_token in self.rooms.engine.state.working:  # the engine takes the tick too
+            self.emit(self.loop.go_on(root, made, RISK - 1, QUIET_ON_TICKS))
         else:
-            made = self._decide(root, made)
-        self.emit(made)
+            self.emit(self._decide(root, made))
 
     def _decide(self, root: Event, made: list[Event]) -> list[Event]:
         """`Loop.go_on` from risk on, for signals alone: each stage has one lane, and takes nothing but what the last one said."""
         rooms, unheard, due_ts_ns = self.rooms, self._risk_unheard, root.ts_ns - self.loop.delay_ns
-        said: list[tuple[Event, Outputs]] = []
-        for event in made:
-            if type(event.data) is not TradingSignal:
-                continue
-            if unheard and unheard[0].ts_ns <= due_ts_ns:
-                hear(rooms.risk, unheard, due_ts_ns, said)
-                while unheard and unheard[0].ts_ns <= due_ts_ns:
-                    unheard.popleft()
-            said.append((event, rooms.risk.on_signal(event)))
-        weighed = stamped(root, RISK, said)
-        said = []
-        for event in weighed:
-            if type(event.data) is ValidatedSignal:
-                said.append((event, rooms.engine.on_validated(event)))
-        return self._booked(root, made + weighed, stamped(root, ENGINE, said) if said else [])
+        if unheard and unheard[0].ts_ns <= due_ts_ns and any(type(event.data) is TradingSignal for event in made):
+            while unheard and unheard[0].ts_ns <= due_ts_ns:
+                rooms.risk.hear(unheard.popleft())
+        weighed = said_of_each(root, RISK, made, TradingSignal, rooms.risk.on_signal)
+        orders = said_of_each(root, ENGINE, weighed, ValidatedSignal, rooms.engine.on_validated)
+        made += weighed
+        return self._booked(root, made, orders)
 
     def _match(self, run: Ticks, at: int) -> None:
         """A tick at which no strategy speaks, of an instrument with working orders: the engine may fill them."""
         tick = run.ticks[at]
-        root = _root(run.epoch, run.numbers[at], tick.ts_ns, tick)
+        root = Event((run.epoch, run.numbers[at], 0, 0, 0), tick.ts_ns, None, tick)
         if outputs := self.rooms.engine.on_tick(root):
-            self.emit(self._booked(root, [], stamped(root, ENGINE, [(root, outputs)])))
+            self.emit(self._booked(root, [], said_of(root, ENGINE, root, outputs)))
 
     def _booked(self, root: Event, made: list[Event], orders: list[Event]) -> list[Event]:
         """`Loop.go_on` from what the engine said on: the portfolio books fills, and feedback waits to be heard."""
-        said: list[tuple[Event, Outputs]] = []
+        booked = said_of_each(root, PORTFOLIO, orders, OrderFill, self.rooms.portfolio.on_fill)
         for event in orders:
-            if type(event.data) is OrderFill:
-                said.append((event, self.rooms.portfolio.on_fill(event)))
-        made += orders
-        if said:
-            made += stamped(root, PORTFOLIO, said)
-        for event in orders:
-            if type(event.data) is not OrderPlaced:
+            if type(event.data) in FEEDBACK_EVENTS:
                 self.loop.tell(event)
+        made += orders
+        made += booked
         return made
 
 

@@ -29,7 +29,7 @@ from alphapanda.contracts.events import (
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.core.corporate_actions import Actions, act, adjust, due
 from alphapanda.core.handler import Lane, Outputs
-from alphapanda.core.ledger import Book, Position, to_e8, value_e8
+from alphapanda.core.ledger import Book, Position, to_e8, unless_one, value_e8
 
 NS = 1_000_000_000
 BookKey = tuple[ExecMode, str]
@@ -67,6 +67,7 @@ class PortfolioManager(Lane):
         self._futures = frozenset(token for token, one in instruments.items() if one.segment.endswith("-FUT"))
         self.interval_ns = snapshot_interval_s * NS
         self._multipliers_e8 = {token: one.multiplier_e8 for token, one in instruments.items()}
+        self._odd_e8 = unless_one(self._multipliers_e8)
 
     def on_tick(self, event: Event) -> Outputs:
         """Note the mark."""
@@ -139,7 +140,7 @@ class PortfolioManager(Lane):
         return [*made, *self._totals(reason, dict.fromkeys(mode for mode, _ in books))] if len(books) > 1 else made
 
     def _snapshot(self, key: BookKey, reason: str, book: Book) -> PortfolioSnapshot:
-        worths_e8 = book.worths_e8(self.state.marks, self._multipliers_e8)
+        worths_e8 = book.worths_e8(self.state.marks, self._odd_e8)
         return _valued(key, reason, book.cash_e8, book.realised_e8, book.charges_e8, book.cost_e8, worths_e8)
 
     def _totals(self, reason: str, modes: Iterable[ExecMode]) -> Said:
@@ -147,7 +148,7 @@ class PortfolioManager(Lane):
         said: Said = []
         for mode in modes:
             books = [book for (of, _), book in self.state.books.items() if of is mode]
-            worths_e8 = [worth for book in books for worth in book.worths_e8(self.state.marks, self._multipliers_e8)]
+            worths_e8 = [worth for book in books for worth in book.worths_e8(self.state.marks, self._odd_e8)]
             said.append((0, _valued(
                 (mode, ALL_BOOKS), reason, sum(book.cash_e8 for book in books), sum(book.realised_e8 for book in books),
                 sum(book.charges_e8 for book in books), sum(book.cost_e8 for book in books), worths_e8,
@@ -159,7 +160,8 @@ def _valued(
     key: BookKey, reason: str, cash_e8: int, realised_e8: int, charges_e8: int, cost_e8: int, worths_e8: list[int]
 ) -> PortfolioSnapshot:  # fmt: skip
     """Books whose open positions cost `cost_e8` and are worth `worths_e8` now."""
-    net_e8 = sum(worths_e8)
+    net_e8, gross_e8 = sum(worths_e8), sum(map(abs, worths_e8))
+    mode, strategy_id = key
     return PortfolioSnapshot(
-        *key, reason, cash_e8, realised_e8, net_e8 - cost_e8, charges_e8, cash_e8 + net_e8, sum(map(abs, worths_e8)), net_e8
+        mode, strategy_id, reason, cash_e8, realised_e8, net_e8 - cost_e8, charges_e8, cash_e8 + net_e8, gross_e8, net_e8
     )
