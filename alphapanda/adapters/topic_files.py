@@ -1,42 +1,89 @@
 """Events on their way to Parquet: one file for each output topic, and the digest of its wire lines.
 
-Events are encoded once, to their wire lines, many at a time. The lines are hashed, and the same lines become columns: what
-is digested is what is stored.
+Events are encoded to their wire lines, many at a time, and the lines are hashed. The columns are made of the same events,
+without reading the lines again; a test holds them equal to what the lines say: what is digested is what is stored.
 """
 
+import functools
 import hashlib
+import math
+import shutil
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import polars as pl
 
-from alphapanda.contracts.codec import encode_all, wire_name
-from alphapanda.contracts.events import Event, OrderFill, Payload
+from alphapanda.contracts.codec import Encoded, encoded, wire_name
+from alphapanda.contracts.events import Event, ExecMode, Payload
 from alphapanda.pipeline import COPIES, FILLED, OUTPUT_TOPICS, STAGES, TOPIC_OF
 
-LINES_A_FRAME, ROWS_A_PART = 2_000, 250_000
+ROWS_A_FRAME, ROWS_A_PART = 1_000, 250_000
 _DTYPES: dict[Any, pl.DataType] = {int: pl.Int64(), float: pl.Float64(), str: pl.String(), bool: pl.Boolean()}
 _POS = ("epoch", "number", "stage", "lane", "n")
 _TIME = pl.Datetime("ns", "UTC")
 
 
-def _dtype(name: str, hint: Any, names: tuple[str, ...]) -> pl.DataType:
-    """How a payload field is read from its wire form; times are text at first."""
-    if name.endswith("_ns"):
-        return pl.String()
+def _dtype(hint: Any, names: tuple[str, ...]) -> pl.DataType:
+    """How a payload field that is no time is stored."""
     if typing.get_origin(hint) is types.UnionType:
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
     if typing.get_origin(hint) is dict:
         return pl.Struct({one: pl.Float64() for one in names})
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         hints = typing.get_type_hints(hint)
-        return pl.Struct({field: _dtype(field, hints[field], names) for field in hint.__struct_fields__})
+        return pl.Struct({field: _dtype(hints[field], names) for field in hint.__struct_fields__})
     return _DTYPES.get(hint, pl.String())  # enums are text
+
+
+def _series(name: str, values: Sequence[Any], kind: pl.DataType) -> pl.Series:
+    """Values of one field as a column: what would be read from their JSON."""
+    return _MADE.get(type(kind), pl.Series)(name, values, kind)
+
+
+def _times(name: str, values: Sequence[Any], kind: pl.DataType) -> pl.Series:
+    return pl.Series(name, values, pl.Int64()).cast(kind)
+
+
+def _floats(name: str, values: Sequence[Any], kind: pl.DataType) -> pl.Series:
+    made = pl.Series(name, values, kind)
+    if math.isfinite(made.sum()):  # so each of them is
+        return made
+    return pl.select(pl.when(made.is_finite()).then(made).alias(name)).to_series()  # JSON has no others: they are null there
+
+
+def _structs(name: str, values: Sequence[Any], kind: pl.DataType) -> pl.Series:
+    fields = kind.fields  # type: ignore[attr-defined]  # of a pl.Struct
+    there = [value is not None for value in values]
+    if not any(there):
+        return _null(name, kind).new_from_index(0, len(values))
+    names, blank = [field.name for field in fields], (None,) * len(fields)
+    rows = [blank if value is None else _row(value, names) for value in values]
+    made = pl.DataFrame([
+        _series(field.name, column, field.dtype) for field, column in zip(fields, zip(*rows, strict=True), strict=True)
+    ]).to_struct(name)  # fmt: skip
+    return made if all(there) else pl.select(pl.when(pl.Series(there)).then(made).alias(name)).to_series()
+
+
+def _row(value: Any, names: list[str]) -> tuple[Any, ...]:
+    """The fields of a struct, or what a dict has under these names."""
+    return tuple(map(value.get, names)) if isinstance(value, dict) else msgspec.structs.astuple(value)
+
+
+_MADE: dict[type[pl.DataType], Callable[[str, Sequence[Any], pl.DataType], pl.Series]] = {
+    pl.Datetime: _times, pl.Float64: _floats, pl.Struct: _structs,
+}  # fmt: skip
+
+
+@functools.cache
+def _null(name: str, kind: pl.DataType) -> pl.Series:
+    """One null; repeated, it is a column much sooner than a list of them is."""
+    return pl.Series(name, [None], kind)
 
 
 class TopicColumns:
@@ -44,19 +91,15 @@ class TopicColumns:
 
     def __init__(self, payloads: list[type[Payload]], feature_names: tuple[str, ...]) -> None:
         fields: dict[str, pl.DataType] = {}
-        self.times: list[str] = []
         for cls in payloads:
             hints = typing.get_type_hints(cls)
             for name in cls.__struct_fields__:
-                fields[wire_name(name)] = _dtype(name, hints[name], feature_names)
-                if name.endswith("_ns") and wire_name(name) not in self.times:
-                    self.times.append(wire_name(name))
+                fields[wire_name(name)] = _TIME if name.endswith("_ns") else _dtype(hints[name], feature_names)
         # polars cannot store a struct without fields, and without features there is nothing in it
         self.fields = {name: kind for name, kind in fields.items() if kind != pl.Struct({})}
-        self.wire = {
-            "type": pl.String(), "ts": pl.String(), "data": pl.Struct({**self.fields, "cause": pl.String()}),
-            "id": pl.String(),
-        }  # fmt: skip
+        self.times = [name for name, kind in self.fields.items() if kind == _TIME]
+        data = {**self.fields, **dict.fromkeys(self.times, pl.String()), "cause": pl.String()}
+        self.wire = {"type": pl.String(), "ts": pl.String(), "data": pl.Struct(data), "id": pl.String()}
 
     def frame(self, lines: bytes) -> pl.DataFrame:
         """The lines, each with its newline, as columns."""
@@ -70,35 +113,64 @@ class TopicColumns:
         frame = frame.with_columns([*times, *(pl.col(name).cast(pl.Int64) for name in _POS)])
         return frame.select("id", *_POS, "ts", "type", "cause", *self.fields)
 
+    def frame_of(self, events: Sequence[Event], ids: Sequence[str], causes: Sequence[str | None]) -> pl.DataFrame:
+        """What `frame` gives for the lines of events in `pos` order, made of the events and the texts of their `pos`."""
+        if not events:
+            return self.frame(b"")
+        frames = []
+        for cls in dict.fromkeys(type(event.data) for event in events):
+            mine = [type(event.data) is cls for event in events]
+            frames.append(self._of_type(cls, [*compress(events, mine)], [*compress(ids, mine)], [*compress(causes, mine)]))
+        return frames[0] if len(frames) == 1 else pl.concat(frames).sort(_POS)
+
+    def _of_type(self, cls: type[Payload], events: list[Event], ids: list[str], causes: list[str | None]) -> pl.DataFrame:
+        columns = zip(*[msgspec.structs.astuple(event.data) for event in events], strict=True)
+        values = dict(zip(map(wire_name, cls.__struct_fields__), columns, strict=True))
+        pos = zip(*[event.pos for event in events], strict=True)
+        return pl.DataFrame([
+            pl.Series("id", ids, pl.String()),
+            *(pl.Series(name, column, pl.Int64()) for name, column in zip(_POS, pos, strict=True)),
+            _times("ts", [event.ts_ns for event in events], _TIME),
+            pl.Series("type", [cls.__name__], pl.String()).new_from_index(0, len(events)),
+            pl.Series("cause", causes, pl.String()),
+            *(_series(name, values[name], kind) if name in values else _null(name, kind).new_from_index(0, len(events))
+              for name, kind in self.fields.items()),
+        ])  # fmt: skip
+
 
 class TopicLines:
-    """One topic so far: the digest of its lines, and where `columns` are given the lines as frames."""
+    """One topic so far: the digest of its lines, and where `columns` are given its events as frames."""
 
     def __init__(self, columns: TopicColumns | None) -> None:
         self.columns, self.sha = columns, hashlib.sha256()
         self.frames: list[pl.DataFrame] = []
-        self._texts: list[bytes] = []
-        self._lines = 0
+        self._events: list[Event] = []
+        self._ids: list[str] = []
+        self._causes: list[str | None] = []
 
-    def add(self, lines: Sequence[str]) -> None:
-        """Take wire lines, in `pos` order."""
-        text = "".join(f"{line}\n" for line in lines).encode()
-        self.sha.update(text)
+    def hash(self, lines: Sequence[str]) -> None:
+        """Take wire lines, in `pos` order, for the digest alone."""
+        self.sha.update("\n".join([*lines, ""]).encode())
+
+    def add(self, events: Sequence[Event], texts: Encoded) -> None:
+        """Take events, in `pos` order, and what they were encoded to."""
+        self.hash(texts.lines)
         if self.columns is not None:
-            self._texts.append(text)
-            self._lines += len(lines)
-            if self._lines >= LINES_A_FRAME:
+            self._events += events
+            self._ids += texts.ids
+            self._causes += texts.causes
+            if len(self._events) >= ROWS_A_FRAME:
                 self._make_frame(self.columns)
 
     def _make_frame(self, columns: TopicColumns) -> None:
-        self.frames.append(columns.frame(b"".join(self._texts)))
-        self._texts, self._lines = [], 0
+        self.frames.append(columns.frame_of(self._events, self._ids, self._causes))
+        self._events, self._ids, self._causes = [], [], []
 
     def finish(self) -> None:
-        """Make a frame of the lines that are left; without any line at all, an empty one. Raises KeyError without columns."""
+        """Make a frame of the events that are left; without any at all, an empty one. Raises KeyError without columns."""
         if self.columns is None:
             raise KeyError("of this topic only the digest was kept")
-        if self._lines or not self.frames:
+        if self._events or not self.frames:
             self._make_frame(self.columns)
 
 
@@ -109,9 +181,9 @@ class TopicFile(TopicLines):
         super().__init__(columns)
         self.path, self.parts = folder / f"{topic}.parquet", list[Path]()
 
-    def add(self, lines: Sequence[str]) -> None:
-        """Take wire lines, in `pos` order."""
-        super().add(lines)
+    def add(self, events: Sequence[Event], texts: Encoded) -> None:
+        """Take events, in `pos` order, and what they were encoded to."""
+        super().add(events, texts)
         if sum(frame.height for frame in self.frames) >= ROWS_A_PART:
             self._write_part()
 
@@ -121,9 +193,9 @@ class TopicFile(TopicLines):
         pl.concat(self.frames).write_parquet(part, compression="zstd")
         self.frames = []
 
-    def close(self) -> str:
-        """Write what is left as one file; returns the digest."""
-        if not self.parts or self._lines:
+    def close(self) -> None:
+        """Write what is left as one file."""
+        if not self.parts or self._events:
             self.finish()
         if self.frames:
             self._write_part()
@@ -133,7 +205,6 @@ class TopicFile(TopicLines):
             pl.scan_parquet(self.parts, glob=False).sink_parquet(self.path, compression="zstd", maintain_order=True)
             for part in self.parts:
                 part.unlink()
-        return self.sha.hexdigest()
 
 
 class TopicFiles:
@@ -144,9 +215,9 @@ class TopicFiles:
         for stage in STAGES:
             for cls, topic in stage.writes.items():
                 made.setdefault(topic, []).append(cls)
-        for topic in COPIES.values():
-            made[topic] = [OrderFill]
-        self.files = {topic: TopicFile(folder, topic, TopicColumns(made[topic], feature_names)) for topic in OUTPUT_TOPICS}
+        self.folder = folder
+        self.files = {topic: TopicFile(folder, topic, TopicColumns(classes, feature_names)) for topic, classes in made.items()}
+        self.topics: dict[str, TopicLines] = {topic: self.files.get(topic) or TopicLines(None) for topic in OUTPUT_TOPICS}
 
     def take(self, batch: dict[type[Payload], list[Event]]) -> None:
         """Take events by type, each list in `pos` order; no later batch has an event before these."""
@@ -158,14 +229,30 @@ class TopicFiles:
             if mixed:
                 mine.sort(key=lambda event: event.pos)
         for topic, events in topics.items():
-            lines = encode_all(events)
-            self.files[topic].add(lines)
+            texts = encoded(events)
+            self.topics[topic].add(events, texts)
             if topic == FILLED:
                 for mode, copy in COPIES.items():
-                    copied = [line for line, event in zip(lines, events, strict=True) if event.data.exec_mode is mode]  # type: ignore[attr-defined]  # fills
-                    self.files[copy].add(copied)
+                    copied = [event.data.exec_mode is mode for event in events]  # type: ignore[attr-defined]  # fills
+                    self.topics[copy].hash([*compress(texts.lines, copied)])
 
     def close(self) -> dict[str, str]:
         """Finish every file; returns the digest of each topic."""
         with ThreadPoolExecutor() as pool:  # nearly all of it is outside Python
-            return dict(zip(self.files, pool.map(TopicFile.close, self.files.values()), strict=True))
+            list(pool.map(TopicFile.close, self.files.values()))
+        for mode, copy in COPIES.items():
+            self._write_copy(mode, copy)
+        return self.digests()
+
+    def _write_copy(self, mode: ExecMode, copy: str) -> None:
+        """The fills of one mode; as a rule these are all fills."""
+        fills, path = self.files[FILLED], self.folder / f"{copy}.parquet"
+        if self.topics[copy].sha.digest() == fills.sha.digest():
+            shutil.copyfile(fills.path, path)
+        else:
+            chosen = pl.scan_parquet(fills.path, glob=False).filter(pl.col("exec_mode") == mode.value)
+            chosen.sink_parquet(path, compression="zstd", maintain_order=True)
+
+    def digests(self) -> dict[str, str]:
+        """The digest of each topic."""
+        return {topic: one.sha.hexdigest() for topic, one in self.topics.items()}

@@ -37,7 +37,6 @@ class HashedTopics(TopicFiles):
     def __init__(self) -> None:
         kept = {topic: TopicColumns([cls], ()) for topic, cls in KEPT.items()}
         self.topics = {topic: TopicLines(kept.get(topic)) for topic in OUTPUT_TOPICS}
-        self.files = self.topics  # type: ignore[assignment]  # they take lines as files do
         self.batch = EventBatch()
         self.halted: list[StrategyHalted] = []
 
@@ -54,7 +53,7 @@ class HashedTopics(TopicFiles):
     def close(self) -> dict[str, str]:
         """The digest of each topic."""
         self._pass_on()
-        return {topic: one.sha.hexdigest() for topic, one in self.topics.items()}
+        return self.digests()
 
     def frame(self, topic: str) -> pl.DataFrame:
         """All events of a topic, as `Run.topic` reads them. Raises KeyError for one that is only hashed."""
