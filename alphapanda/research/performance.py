@@ -180,6 +180,9 @@ def _trips(trips: pl.DataFrame) -> list[Statistic]:
         "returns": "return",
     }
     given = {argument: trips[name].to_numpy() for argument, name in columns.items() if name in trips.columns}
+    if "exit_ts" in trips.columns:
+        exits_ns = trips["exit_ts"].dt.epoch("ns").to_numpy()
+        given["exits_s"] = (exits_ns - exits_ns[:1].sum()) / 1e9  # from the first exit on
     found = trade_statistics(trips["net"].to_numpy(), **given)
     closed = found.pop("trades").value
     count = Statistic("round_trips", closed, "count", "from flat to flat; a reversal ends one and begins the next", "trade")

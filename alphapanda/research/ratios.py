@@ -82,7 +82,9 @@ def sortino(
     return None if values is None or downside is None else ratio(float(np.mean(values)) * periods, downside)
 
 
-def calmar(start: float, daily_equity: ArrayLike, fewest: int = FEWEST_SESSIONS) -> float | None:
+def calmar(
+    start: float, daily_equity: ArrayLike, fewest: int = FEWEST_SESSIONS, periods: int = SESSIONS_A_YEAR
+) -> float | None:  # fmt: skip
     """CAGR over the absolute maximum drawdown of session-close equity. None under 20 sessions or without a drawdown.
 
     Source: Young, Calmar Ratio: A Smoother Tool, Futures 1991, over the whole series. Equals empyrical's `calmar_ratio`.
@@ -90,7 +92,7 @@ def calmar(start: float, daily_equity: ArrayLike, fewest: int = FEWEST_SESSIONS)
     values = sample(daily_equity, max(1, fewest))
     if values is None:
         return None
-    growth, fall = cagr(start, float(values[-1]), len(values)), max_drawdown([start, *values])
+    growth, fall = cagr(start, float(values[-1]), len(values), periods), max_drawdown([start, *values])
     return None if growth is None or fall is None else ratio(growth, -fall)
 
 

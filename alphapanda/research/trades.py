@@ -53,6 +53,11 @@ def average_loss(profits: ArrayLike) -> float | None:
     return expectancy(_losers(profits))
 
 
+def win_loss_ratio(profits: ArrayLike) -> float | None:
+    """Number of winners over number of losers. None without a loser. Source: LEAN, WinLossRatio."""
+    return ratio(float(len(_winners(profits))), float(len(_losers(profits))))
+
+
 def payoff_ratio(profits: ArrayLike) -> float | None:
     """Average win over the absolute average loss. None without a winner or without a loser."""
     gain, loss = average_win(profits), average_loss(profits)
@@ -123,6 +128,22 @@ def closed_drawdown(profits: ArrayLike) -> float:
     return float(np.min(summed - np.maximum(np.maximum.accumulate(summed), 0), initial=0.0))
 
 
+def closed_drawdown_s(profits: ArrayLike, exits_s: ArrayLike, start_s: float) -> float:
+    """Longest time in seconds from a peak of summed profits to the next higher one; a fall not made up for does not count.
+
+    `exits_s`: when each trade closed; the first peak is nothing, at `start_s`. Source: LEAN, MaximumDrawdownDuration, with the
+    entry of the first trade as start.
+    """
+    highest, since, is_below, longest = 0.0, start_s, False, 0.0
+    for at, total in zip(np.asarray(exits_s, np.float64), np.cumsum(np.asarray(profits, np.float64)), strict=True):
+        if total > highest:
+            longest = max(longest, at - since) if is_below else longest
+            highest, since, is_below = total, at, False
+        elif total < highest:
+            is_below = True
+    return float(longest)
+
+
 def intra_drawdown(profits: ArrayLike, mae: ArrayLike, mfe: ArrayLike) -> float:
     """The same when each trade may have stood at its MFE first and at its MAE then, zero or negative.
 
@@ -167,16 +188,18 @@ def average_return(trade_returns: ArrayLike) -> float | None:
 def trade_statistics(
     profits: ArrayLike, *, gross: ArrayLike | None = None, charges: ArrayLike | None = None, mae: ArrayLike | None = None,
     mfe: ArrayLike | None = None, durations_s: ArrayLike | None = None, returns: ArrayLike | None = None,
+    exits_s: ArrayLike | None = None,
 ) -> dict[str, Statistic]:  # fmt: skip
     """Every figure of a list of closed trades, by name; each argument has one value a trade, in the order of closing.
 
     `profits` in currency; `gross`: the same before charges, for what is held against MFE (default `profits`); `charges`, `mae`,
-    `mfe` in currency; `durations_s`; `returns`: fractions. Figures of what is not given are None.
+    `mfe` in currency; `durations_s`; `returns`: fractions; `exits_s`: when each closed, counted from any moment. Figures of what
+    is not given are None.
     """
     values = np.asarray(profits, np.float64)
     before = values if gross is None else np.asarray(gross, np.float64)
     found = [
-        *_counts(values), *_profits(values), *_durations(values, durations_s), *_returns(returns),
+        *_counts(values), *_profits(values), *_durations(values, durations_s, exits_s), *_returns(returns),
         *_excursions(before, mae, mfe),
         Statistic("trade_charges", None if charges is None else float(np.sum(np.asarray(charges, np.float64))), "currency",
                   "charges of all closed trades", "trade"),
@@ -192,6 +215,7 @@ def _counts(values: Floats) -> list[Statistic]:
         ("losers", len(_losers(values)), "count", "with a profit below zero"),
         ("win_rate", win_rate(values), "fraction", "winners / trades"),
         ("loss_rate", loss_rate(values), "fraction", "losers / trades"),
+        ("win_loss_ratio", win_loss_ratio(values), "ratio", "winners / losers; none without a loser"),
         ("longest_winning_streak", longest_winning_streak(values), "count", "most winners in a row"),
         ("longest_losing_streak", longest_losing_streak(values), "count", "most losers in a row"),
     )  # fmt: skip
@@ -223,8 +247,10 @@ def _profits(values: Floats) -> list[Statistic]:
     )  # fmt: skip
 
 
-def _durations(values: Floats, durations_s: ArrayLike | None) -> list[Statistic]:
+def _durations(values: Floats, durations_s: ArrayLike | None, exits_s: ArrayLike | None) -> list[Statistic]:
     held = None if durations_s is None else np.asarray(durations_s, np.float64)
+    ends = None if exits_s is None else np.asarray(exits_s, np.float64)
+    below = None if held is None or ends is None or not len(ends) else closed_drawdown_s(values, ends, float(ends[0] - held[0]))
     won, lost = (None, None) if held is None else (held[values > 0], held[values < 0])
     return grouped(
         "trade",
@@ -236,6 +262,7 @@ def _durations(values: Floats, durations_s: ArrayLike | None) -> list[Statistic]
         ("average_loser_duration_s", _mean(lost), "s", "mean time of losers"),
         ("median_winner_duration_s", _median(won), "s", "median time of winners"),
         ("median_loser_duration_s", _median(lost), "s", "median time of losers"),
+        ("closed_drawdown_s", below, "s", "longest time from a peak of summed profits to the next higher one"),
     )  # fmt: skip
 
 

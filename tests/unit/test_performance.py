@@ -210,6 +210,8 @@ def test_ratios_of_fewer_returns_can_be_asked_for() -> None:
     assert p.sharpe(daily[1:], fewest=2) == pytest.approx(1.7238613961706866)
     assert r.annual_return(daily, fewest=2) == pytest.approx(1.9135925373194231)
     assert r.annual_return(daily, periods=52, fewest=2) == pytest.approx(0.24690830513998208)
+    for periods, expected in ((252, 19.135925373194233), (52, 2.4690830513998208), (12, 0.52242061386048144)):
+        assert r.calmar(1.0, np.cumprod(1 + daily), fewest=2, periods=periods) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

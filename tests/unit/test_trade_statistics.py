@@ -36,6 +36,7 @@ LOSERS: dict[str, list[float]] = {
 }  # fmt: skip
 MIXED: dict[str, list[float]] = {
     "profits": [-20, -20, 10], "durations_s": [1200, 600, 600], "charges": [2, 2, 2], "mae": [-30, -40, -15], "mfe": [5, 30, 30],
+    "exits_s": [1200, 1200, 2400],
 }  # fmt: skip
 OF_WINNERS = {
     "trades": 3, "winners": 3, "losers": 0, "total_profit": 50, "gross_profit": 50, "gross_loss": 0, "largest_win": 20,
@@ -63,11 +64,31 @@ OF_MIXED = {
     "payoff_ratio": 0.5, "win_rate": 1 / 3, "loss_rate": 2 / 3, "average_mae": -85 / 3, "average_mfe": 65 / 3,
     "closed_drawdown": -40, "intra_drawdown": -70, "trade_deviation": 17.3205080756888, "loss_deviation": 0,
     "profit_factor": 0.25, "trade_sharpe": -0.5773502691896248, "trade_sortino": None, "profit_to_drawdown": -0.75,
-    "largest_end_drawdown": -50, "average_end_drawdown": -95 / 3,
+    "largest_end_drawdown": -50, "average_end_drawdown": -95 / 3, "win_loss_ratio": 0.5, "closed_drawdown_s": 0,
+}  # fmt: skip
+WON_FIRST: dict[str, list[float]] = {
+    "profits": [10, -20, -20], "durations_s": [600, 1200, 600], "charges": [2, 2, 2], "mae": [-15, -30, -40],
+    "mfe": [30, 5, 30], "exits_s": [600, 2400, 2400],
+}  # fmt: skip
+OF_WON_FIRST = {"closed_drawdown": -40, "intra_drawdown": -80, "win_loss_ratio": 0.5, "closed_drawdown_s": 0}
+LOST_FIRST: dict[str, list[float]] = {
+    "profits": [-20, 20, 10], "durations_s": [1200, 600, 600], "charges": [2, 2, 2], "mae": [-30, -40, -15],
+    "mfe": [5, 30, 30], "exits_s": [1200, 1200, 2400],
+}  # fmt: skip
+OF_LOST_FIRST = {
+    "winners": 2, "losers": 1, "total_profit": 10, "expectancy": 10 / 3, "average_win": 15, "average_loss": -20,
+    "average_duration_s": 800, "average_winner_duration_s": 600, "average_loser_duration_s": 1200, "longest_winning_streak": 2,
+    "longest_losing_streak": 1, "payoff_ratio": 0.75, "win_loss_ratio": 2, "win_rate": 2 / 3, "closed_drawdown": -20,
+    "intra_drawdown": -70, "trade_deviation": 20.8166599946613, "loss_deviation": None, "profit_factor": 1.5,
+    "trade_sharpe": 0.16012815380508739, "profit_to_drawdown": 0.5, "largest_end_drawdown": -25,
+    "average_end_drawdown": -55 / 3, "closed_drawdown_s": 2400,
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("trades", "expected"), [(WINNERS, OF_WINNERS), (LOSERS, OF_LOSERS), (MIXED, OF_MIXED)])
+@pytest.mark.parametrize(
+    ("trades", "expected"),
+    [(WINNERS, OF_WINNERS), (LOSERS, OF_LOSERS), (MIXED, OF_MIXED), (WON_FIRST, OF_WON_FIRST), (LOST_FIRST, OF_LOST_FIRST)],
+)
 def test_lists_of_trades_have_leans_figures(trades: dict[str, list[float]], expected: dict[str, float | None]) -> None:
     """None where LEAN says 0 or 10 for what cannot be had."""
     found = t.trade_statistics(**trades)
@@ -121,6 +142,14 @@ def test_streaks_end_at_a_trade_of_nothing() -> None:
     assert (t.win_rate(profits), t.loss_rate(profits)) == (3 / 9, 4 / 9)
 
 
+def test_the_time_below_a_peak_ends_at_the_next_higher_one() -> None:
+    """Back at the peak is not above it; a trade of nothing at a peak is no fall; the last fall is not made up for."""
+    exits_s = [10, 20, 30, 40, 50, 60, 90]
+    assert t.closed_drawdown_s([5, -2, 2, 0, 1, -1, 0], exits_s, 0) == 40  # from 10 to 50
+    assert t.closed_drawdown_s([5, 0, 1], [10, 20, 30], 0) == 0
+    assert t.closed_drawdown_s([-1, 2], [10, 30], 4) == 26
+
+
 def test_expectancy_is_what_wins_and_losses_bring() -> None:
     """40 % of 300 less 60 % of 100; in units of the average loss 0.6 (Tharp)."""
     profits = [300, 300, -100, -100, -100]
@@ -138,10 +167,10 @@ def test_what_is_not_given_is_none() -> None:
     missing = {name for name, one in found.items() if one.value is None}
     assert missing == {
         "trade_charges", "average_duration_s", "median_duration_s", "longest_duration_s", "average_winner_duration_s",
-        "average_loser_duration_s", "median_winner_duration_s", "median_loser_duration_s", "best_trade", "worst_trade",
-        "average_trade", "expectancy_return", "average_mae", "average_mfe", "median_mae", "median_mfe", "largest_mae",
-        "largest_mfe", "edge_ratio", "largest_end_drawdown", "average_end_drawdown", "intra_drawdown", "loss_deviation",
-        "trade_sortino",
+        "average_loser_duration_s", "median_winner_duration_s", "median_loser_duration_s", "closed_drawdown_s", "best_trade",
+        "worst_trade", "average_trade", "expectancy_return", "average_mae", "average_mfe", "median_mae", "median_mfe",
+        "largest_mae", "largest_mfe", "edge_ratio", "largest_end_drawdown", "average_end_drawdown", "intra_drawdown",
+        "loss_deviation", "trade_sortino",
     }  # fmt: skip
 
 
