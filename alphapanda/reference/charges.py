@@ -79,6 +79,7 @@ class ChargeGroup(BaseModel):
     brokerage_per_order: Line = ()  # currency for each order
     brokerage_min: Line = ()  # currency for each order
     brokerage_max: Line = ()  # currency for each order
+    brokerage_max_of_value: Line = ()  # of an order, also below its minimum
     stt_buy: Line = ()
     stt_sell: Line = ()
     exchange: Line = ()

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 E8 = 100_000_000
 LINES = (
-    "brokerage", "brokerage_per_unit", "brokerage_per_order", "brokerage_min", "brokerage_max", "stt_buy", "stt_sell",
-    "exchange", "sebi", "stamp_buy", "gst", "dp",
+    "brokerage", "brokerage_per_unit", "brokerage_per_order", "brokerage_min", "brokerage_max", "brokerage_max_of_value",
+    "stt_buy", "stt_sell", "exchange", "sebi", "stamp_buy", "gst", "dp",
 )  # fmt: skip
 Ratio = tuple[int, int]
 NONE: Ratio = (0, 1)
@@ -31,25 +31,31 @@ class Brokerage(NamedTuple):
     per_order: int
     least: int | None
     most: int | None
+    most_of_value: int | None  # for each 1e-8 of value
 
     @classmethod
     def of(cls, figures: Mapping[str, Fraction], step: int) -> "Brokerage":
         """From figures by line, of which any may lack."""
-        scale = lcm(*(figures[name].denominator for name in LINES[:5] if name in figures))
+        scale = lcm(*(figures[name].denominator for name in LINES[:6] if name in figures))
 
         def scaled(name: str, unit: int) -> int:
             return int(figures.get(name, ZERO) * scale * unit)
 
         least, most = (scaled(name, E8) if name in figures else None for name in ("brokerage_min", "brokerage_max"))
         per_unit, per_order = scaled("brokerage_per_unit", E8), scaled("brokerage_per_order", E8)
-        return cls(scale * step, scaled("brokerage", 1), per_unit, per_order, least, most)
+        of_value = scaled("brokerage_max_of_value", 1) if "brokerage_max_of_value" in figures else None
+        return cls(scale * step, scaled("brokerage", 1), per_unit, per_order, least, most, of_value)
 
     def scaled(self, quantity: int, notional_e8: int) -> int:
         """For an order of which this much has been filled."""
         total = notional_e8 * self.of_value + quantity * self.per_unit + self.per_order
         if self.least is not None and total < self.least:
             total = self.least
-        return self.most if self.most is not None and total > self.most else total
+        if self.most is not None and total > self.most:
+            total = self.most
+        if self.most_of_value is not None and total > notional_e8 * self.most_of_value:
+            total = notional_e8 * self.most_of_value
+        return total
 
 
 class Rates(NamedTuple):
@@ -71,7 +77,8 @@ class Rates(NamedTuple):
         """From figures by line (see `LINES`), of which any may lack; lines are rounded to that many decimals."""
         step = 10 ** (8 - decimals)
         dp = figures.get("dp", ZERO) * (1 + figures.get("gst", ZERO)) * E8 / step
-        charged = any(value for name, value in figures.items() if name not in ("brokerage_max", "gst", "dp"))
+        not_by_themselves = ("brokerage_max", "brokerage_max_of_value", "gst", "dp")
+        charged = any(value for name, value in figures.items() if name not in not_by_themselves)
 
         def ratio(name: str) -> Ratio:
             numerator, denominator = figures.get(name, ZERO).as_integer_ratio()

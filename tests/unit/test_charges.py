@@ -224,6 +224,24 @@ def test_a_fee_for_each_share_has_a_minimum_and_a_maximum() -> None:
     assert actual == [1, 5, 10]
 
 
+def test_a_fee_has_a_maximum_of_the_value_that_goes_before_its_minimum(tmp_path: Path) -> None:
+    """0.005 a share, at least 1, at most 1 % of the value: Interactive Brokers' own examples, and one below the minimum."""
+    path = tmp_path / "fixed.toml"
+    path.write_text('name = "fixed"\n[[rates]]\nbrokerage_per_unit = 0.005\nbrokerage_min = 1\nbrokerage_max_of_value = 0.01\n')
+    schedule = load_charges(str(path))
+
+    def paid(count: int, price: str, before: int = 0) -> Decimal:
+        worth = int(Decimal(price) * E8)
+        charges = schedule.charge(
+            day=date(2020, 1, 1), segment="US", product="CNC", quantity=count, notional_e8=count * worth,
+            order_quantity_before=before, order_notional_before_e8=before * worth,
+        )  # fmt: skip
+        return Decimal(charges.total_e8) / E8
+
+    assert [paid(100, "25"), paid(1_000, "25"), paid(1_000, "0.25"), paid(100, "0.25")] == [1, 5, Decimal("2.5"), Decimal("0.25")]
+    assert paid(400, "0.25") + paid(600, "0.25", before=400) == paid(1_000, "0.25")
+
+
 def test_a_note_rounds_nothing_but_its_total_unless_asked() -> None:
     """An intraday sale of 10,100 on 2025-06-02: STT 2.525; 3.03 + 2.525 + 0.29997 + 0.0101 + GST 0.6012126 = 6.4662826."""
     fill = charged("2025-06-02", "NSE", "MIS", -100, "10100")
