@@ -13,6 +13,8 @@ import copy
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Protocol
 
+from mypy_extensions import mypyc_attr
+
 from alphapanda.contracts.errors import ContractError
 from alphapanda.contracts.events import FEEDBACK_EVENTS, Event, Payload, Pos
 
@@ -36,6 +38,7 @@ class LaneProtocol(Protocol):
         ...
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Lane:
     """Base of the rooms' lanes: dispatch by one table, state in one place.
 

@@ -17,8 +17,7 @@ from rich.table import Table
 from alphapanda.adapters.tape import earlier
 from alphapanda.contracts.codec import encode
 from alphapanda.contracts.errors import AlphaPandaError, ConfigurationError
-from alphapanda.contracts.events import Event, Pos, SignalKind, TradingSignal, parse_pos
-from alphapanda.core.handler import Outputs, Taker
+from alphapanda.contracts.events import Event, Pos, SignalKind, parse_pos
 from alphapanda.pipeline import CANCELLED, FAILED, FEATURES, FILLED, GENERATED, OUTPUT_TOPICS, PLACED, REJECTED, VALIDATED
 from alphapanda.research.recorded_rooms import container_of
 from alphapanda.research.risk_checks import OBJECTS, CheckRow, check_rows
@@ -26,7 +25,8 @@ from alphapanda.research.runs import Run
 from alphapanda.research.tape_view import NoTapeError, TapeView
 from alphapanda.runtime.replay_run import start_cold
 from alphapanda.runtime.signals_from import RecordedSignals
-from alphapanda.services.risk_manager.rules import CANCEL_CHECKS, CHECKS
+from alphapanda.services.risk_manager.models import Proposal, RiskLimits
+from alphapanda.services.risk_manager.rules import CANCEL_CHECKS, CHECKS, Check
 
 _ENVELOPE = ("epoch", "number", "stage", "lane", "n")
 _TOPICS_OF_STAGE = {
@@ -266,60 +266,26 @@ class _Search:
             self.why.notes.append("worked out again, risk decides otherwise than was recorded: its code has changed since")
 
 
-class _Watched:
-    """The risk room, asked about one signal just before it decides on it."""
-
-    def __init__(self, room: Any, pos: Pos) -> None:
-        self._room, self._pos, self.rows = room, pos, list[CheckRow]()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._room, name)
-
-    @property
-    def heard(self) -> Pos:
-        """The room's place in the feedback."""
-        place: Pos = self._room.heard
-        return place
-
-    @heard.setter
-    def heard(self, pos: Pos) -> None:
-        self._room.heard = pos
-
-    def taker(self, event: Event) -> Taker | None:
-        """The room's, but for signals."""
-        return self.on_signal if type(event.data) is TradingSignal else self._room.taker(event)
-
-    def on_signal(self, event: Event) -> Outputs:
-        """As the room, with a look at the one signal before."""
-        if event.pos == self._pos:
-            self._look(event)
-        return self._room.on_signal(event)  # type: ignore[no-any-return]
-
-    def decides_on(self, event: Event) -> bool:
-        """As the room."""
-        return bool(self._room.decides_on(event))
-
-    def _look(self, event: Event) -> None:
-        proposal, limits, asked = self._room.weigh(event)
-        cancels = proposal.kind == SignalKind.CANCEL
-        self.rows = check_rows(proposal, limits, asked, CANCEL_CHECKS if cancels else CHECKS)
-
-
 def checks_of(run: Run, view: TapeView, pos: Pos) -> list[CheckRow]:
     """What every check of risk said of the signal at `pos`: the tape is replayed to it, with the run's signals and settings."""
     signals = RecordedSignals.of_run(run.path, run.manifest, view.tape)
     container = container_of(run.manifest["settings"])
     rooms = container.rooms(view.tape, signals.specs(view.tape))
-    watched = _Watched(rooms.risk, pos)
-    rooms.risk = watched  # type: ignore[assignment]  # a lane as any other
+    rows: list[CheckRow] = []
+
+    def look(event: Event, proposal: Proposal, limits: RiskLimits, asked: list[Check]) -> None:
+        if event.pos == pos:
+            rows.extend(check_rows(proposal, limits, asked, CANCEL_CHECKS if proposal.kind == SignalKind.CANCEL else CHECKS))
+
+    rooms.risk.watcher = look
     replay = signals.host(rooms, container.settings.pipeline.feedback_delay_ms, lambda events: None)
     if view.start > view.tape.seqs[0]:
         start_cold(replay, view.tape, view.start)
     for stretch in view.tape.runs(view.start, (pos[0], pos[1] + 1), heard_beats=replay.heard_beats):
         replay.take(stretch)
-    if not watched.rows:
+    if not rows:
         raise AlphaPandaError(f"the signal of {pos} was not met on the way: the run's files and its tape do not go together")
-    return watched.rows
+    return rows
 
 
 def show(found: Why, console: Console) -> None:

@@ -11,6 +11,7 @@ from itertools import groupby, islice
 from typing import Any
 
 import numpy as np
+from mypy_extensions import mypyc_attr
 from numpy.typing import NDArray
 
 from alphapanda.contracts.events import (
@@ -119,6 +120,7 @@ class Rooms:
         return list(zip(STAGES, lanes, strict=True))
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Replay:
     """The loop with its short cuts. `emit` is called with the outputs of each seq that has any, in `pos` order.
 
@@ -264,7 +266,7 @@ class Replay:
     def _decide(self, root: Event, made: list[Event]) -> list[Event]:
         """`Loop.go_on` from risk on, for signals alone: each stage has one lane, and takes nothing but what the last one said."""
         rooms, unheard, due_ts_ns = self.rooms, self._risk_unheard, root.ts_ns - self.loop.delay_ns
-        if unheard and unheard[0].ts_ns <= due_ts_ns and any(type(event.data) is TradingSignal for event in made):
+        if unheard and unheard[0].ts_ns <= due_ts_ns and _has_signal(made):
             while unheard and unheard[0].ts_ns <= due_ts_ns:
                 rooms.risk.hear(unheard.popleft())
         weighed = said_of_each(root, RISK, made, TradingSignal, rooms.risk.on_signal)
@@ -288,6 +290,13 @@ class Replay:
         made += orders
         made += booked
         return made
+
+
+def _has_signal(made: list[Event]) -> bool:
+    for event in made:  # noqa: SIM110  # `any` would cost more than the question
+        if type(event.data) is TradingSignal:
+            return True
+    return False
 
 
 def _place(item: tuple[int, Outputs]) -> int:

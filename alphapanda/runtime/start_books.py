@@ -9,7 +9,7 @@ from alphapanda.contracts.instruments import Instrument
 from alphapanda.core.corporate_actions import CorporateAction
 from alphapanda.core.ledger import Book, opened, to_e8, value_e8
 from alphapanda.runtime.settings import OpeningPosition, PortfolioSettings
-from alphapanda.services.trading_engine.models import NetKey
+from alphapanda.services.trading_engine.state import NetKey
 
 
 class StartBooks:

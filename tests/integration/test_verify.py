@@ -31,6 +31,7 @@ from alphapanda.runtime.replay import Rooms
 from alphapanda.runtime.replay_run import Finished, run_replay
 from alphapanda.runtime.settings import load_settings
 from alphapanda.runtime.tape_make import make_tape
+from alphapanda.services.trading_engine.service import TradingEngine
 from strategies.pairs import Pairs
 from tests.log_session import LogSession
 from tests.strategies_for_tests import Inventory, Turner
@@ -159,7 +160,9 @@ def test_a_handler_that_fills_one_tick_late_is_caught(run: Finished, tape: Tape)
     """Every fill lies elsewhere; risk, strategies and portfolio hear those that were recorded."""
 
     def late(rooms: Rooms) -> None:
-        rooms.engine.rules = rooms.engine.rules.model_copy(update={"latency_ms": rooms.engine.rules.latency_ms + 1_000})
+        engine = rooms.engine
+        rules = engine.rules.model_copy(update={"latency_ms": engine.rules.latency_ms + 1_000})
+        rooms.engine = TradingEngine(rules, engine.instruments, engine.charge, rooms.marks)
 
     report = verified(run, tape, late)
     assert list(wrong(report)) == ["trading_engine"]

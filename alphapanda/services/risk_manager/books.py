@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from alphapanda.contracts.events import MarketTick
 from alphapanda.core.ledger import ONE, Book, to_e8, value_e8
-from alphapanda.services.risk_manager.models import Intent
+from alphapanda.services.risk_manager.state import Intent
 
 Multipliers = Mapping[int, int]
 Marks = Mapping[int, MarketTick]

@@ -10,8 +10,9 @@ from alphapanda.contracts.instruments import Instrument
 from alphapanda.core.ledger import to_e8, value_e8
 from alphapanda.services.risk_manager import books
 from alphapanda.services.risk_manager.books import MarginRule
-from alphapanda.services.risk_manager.models import Figures, Intent, Proposal, RiskLimits, RiskState, reduces
+from alphapanda.services.risk_manager.models import Figures, Proposal, RiskLimits, reduces
 from alphapanda.services.risk_manager.rules import CHANGES
+from alphapanda.services.risk_manager.state import Intent, RiskState
 
 NS = 1_000_000_000
 QUANTITY, TARGET_QUANTITY, CANCEL, MODIFY = (
@@ -89,17 +90,17 @@ class Proposals:
             self._orders(instrument, size, changed), state.killed, strategy_id in state.halted, state.session_open, cash_e8,
             kind, self._products.get(token, self._product), state.squared_off, self._protected,
         )  # fmt: skip
-        if terms is not None:
+        if terms is not None or kind in CHANGES:
             plain = self._with_terms(plain, terms, changed)
         wants = self._wants[strategy_id]
         return plain if wants is None else self._with_figures(plain, signal, limits, wants, changed)
 
-    def _with_terms(self, p: Proposal, terms: OrderTerms, changed: Intent | None) -> Proposal:
+    def _with_terms(self, p: Proposal, terms: OrderTerms | None, changed: Intent | None) -> Proposal:
         """What the signal's terms add, and the order that it changes."""
         product = p.product
         if changed is not None:
             product = changed.product
-        elif terms.product is not None:
+        elif terms is not None and terms.product is not None:
             product = terms.product if p.instrument is None else p.instrument.product(terms.product)
         return msgspec.structs.replace(
             p, terms=terms, product=product, known_order=p.kind not in CHANGES or changed is not None or _is_leg(terms),
@@ -247,6 +248,6 @@ def _price_e8(last_e8: int, quantity: int, terms: OrderTerms, changed: Intent | 
     return last_e8 if changed is None else changed.price_e8
 
 
-def _is_leg(terms: OrderTerms) -> bool:
+def _is_leg(terms: OrderTerms | None) -> bool:
     """Whether a name is that of an exit of a bracket: the engine knows these, risk does not."""
-    return terms.client_order_id.endswith((".stop", ".target"))
+    return terms is not None and terms.client_order_id.endswith((".stop", ".target"))

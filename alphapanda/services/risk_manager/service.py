@@ -6,7 +6,7 @@ the portfolio's functions, and the intents: validated quantities whose end it ha
 Refuses a signal by the first check that objects (`rules.CHECKS`), with value, limit and unit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from alphapanda.contracts.events import (
@@ -32,13 +32,16 @@ from alphapanda.core.corporate_actions import Actions, act, adjust, due, quantit
 from alphapanda.core.handler import Lane, Outputs
 from alphapanda.core.ledger import Book, to_e8, value_e8
 from alphapanda.services.risk_manager.books import MarginRule, equity_e8, in_full
-from alphapanda.services.risk_manager.models import Change, Intent, Proposal, RiskLimits, RiskState
+from alphapanda.services.risk_manager.models import Proposal, RiskLimits
 from alphapanda.services.risk_manager.proposals import Proposals, gist, slices
 from alphapanda.services.risk_manager.rules import CANCEL_CHECKS, CHANGES, NOTHING_TO_DO, Breach, Check, asked
+from alphapanda.services.risk_manager.state import Change, Intent, RiskState
 
 MINUTE_NS = 60_000_000_000
 ACCOUNT = "*"
 PAPER = ExecMode.PAPER
+Watcher = Callable[[Event, Proposal, RiskLimits, list[Check]], None]
+"""(signal, its proposal, its strategy's limits, the checks that it is asked)."""
 
 
 class RiskManager(Lane):
@@ -73,6 +76,7 @@ class RiskManager(Lane):
         self._counts_rates = any((limits.orders_per_second, limits.orders_per_minute, limits.orders_per_day))
         self._tracks_highest = any(one.max_drawdown is not None for one in (limits.account, *self._of.values()))
         self._proposals = Proposals(self, self._of, product, protected, margin)
+        self.watcher: Watcher | None = None  # is told of each decision
         self._note_equity(opens=True)
 
     # ---- decisions
@@ -86,30 +90,24 @@ class RiskManager(Lane):
     def on_signal(self, event: Event) -> Outputs:
         """Size the signal, ask every check, and let it through or refuse it."""
         signal: Any = event.data
-        proposal, limits, checks = self.weigh(event)
-        reason, breach = _objection(proposal, limits, checks)
-        lane, token = event.pos[3], signal.instrument_token
-        if breach is not None:
-            return [(lane, RejectedSignal(
-                PAPER, signal.strategy_id, token, event.id, proposal.quantity, reason,
-                breach.value, breach.limit, breach.unit,
-            ))]  # fmt: skip
-        if signal.kind in CHANGES:
-            return self._change(event, signal, proposal)
-        return self._place(event, signal, proposal)
-
-    def weigh(self, event: Event) -> tuple[Proposal, RiskLimits, list[Check]]:
-        """The proposal of a signal as the room stands, its strategy's limits, and the checks that it is asked."""
-        signal: Any = event.data
+        strategy_id, changes = signal.strategy_id, signal.kind in CHANGES
         if self._tracks_highest:
             self._note_equity(opens=False)
-        limits = self._of[signal.strategy_id]
-        return self._proposals.of(event.ts_ns, signal, limits), limits, self._asked(signal)
-
-    def _asked(self, signal: TradingSignal) -> list[Check]:
-        if signal.kind in CHANGES:
-            return self._cancel_checks if signal.kind is SignalKind.CANCEL else self._checks[signal.strategy_id]
-        return (self._plain_checks if signal.terms is None else self._checks)[signal.strategy_id]
+        limits = self._of[strategy_id]
+        proposal = self._proposals.of(event.ts_ns, signal, limits)
+        if changes and signal.kind is SignalKind.CANCEL:
+            checks = self._cancel_checks
+        else:
+            checks = (self._checks if changes or signal.terms is not None else self._plain_checks)[strategy_id]
+        if self.watcher is not None:
+            self.watcher(event, proposal, limits, checks)
+        reason, breach = _objection(proposal, limits, checks)
+        if breach is not None:
+            return [(event.pos[3], RejectedSignal(
+                PAPER, strategy_id, signal.instrument_token, event.id, proposal.quantity, reason, breach.value, breach.limit,
+                breach.unit,
+            ))]  # fmt: skip
+        return self._change(event, signal, proposal) if changes else self._place(event, signal, proposal)
 
     def _place(self, event: Event, signal: TradingSignal, proposal: Proposal) -> Outputs:
         state, token, strategy_id, terms = self.state, signal.instrument_token, signal.strategy_id, signal.terms

@@ -6,8 +6,9 @@ from fractions import Fraction
 from alphapanda.contracts.events import MarketTick
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.core.lifecycle import OrderState
-from alphapanda.services.trading_engine.models import PaperExecution, WorkingOrder
+from alphapanda.services.trading_engine.models import PaperExecution
 from alphapanda.services.trading_engine.rules import fill_price, fill_quantity
+from alphapanda.services.trading_engine.state import WorkingOrder
 
 TRIGGER_PENDING = OrderState.TRIGGER_PENDING
 

@@ -1,7 +1,7 @@
 """What strategies hold in each product, and what that decides: which orders only close, which fills deliver."""
 
 from alphapanda.contracts.events import OrderPlaced, Product
-from alphapanda.services.trading_engine.models import EngineState, NetKey
+from alphapanda.services.trading_engine.state import EngineState, NetKey
 
 
 def hold(state: EngineState, key: NetKey, quantity: int) -> None:

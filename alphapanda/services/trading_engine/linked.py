@@ -3,8 +3,9 @@
 from alphapanda.contracts.events import Event, Payload
 from alphapanda.core.lifecycle import TERMINAL
 from alphapanda.services.trading_engine import orders as o
-from alphapanda.services.trading_engine.models import EngineState, PaperExecution, WorkingOrder
+from alphapanda.services.trading_engine.models import PaperExecution
 from alphapanda.services.trading_engine.rules import latency_ns
+from alphapanda.services.trading_engine.state import EngineState, WorkingOrder
 
 Said = list[tuple[int, Payload]]
 

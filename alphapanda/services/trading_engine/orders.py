@@ -18,7 +18,7 @@ from alphapanda.contracts.events import (
     Validity,
 )  # fmt: skip
 from alphapanda.core.lifecycle import Happening, OrderState, after, ending
-from alphapanda.services.trading_engine.models import PendingChange, WorkingOrder
+from alphapanda.services.trading_engine.state import PendingChange, WorkingOrder
 
 PLAIN = OrderTerms()
 PRICED = frozenset({OrderType.LIMIT, OrderType.SL})

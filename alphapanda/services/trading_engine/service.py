@@ -36,8 +36,9 @@ from alphapanda.services.trading_engine import orders as o
 from alphapanda.services.trading_engine.fills import ALL_THEY_WANT, TRIGGER_PENDING, Offer, pays
 from alphapanda.services.trading_engine.holdings import closes, delivers, hold
 from alphapanda.services.trading_engine.linked import Said, bracket, clear, reduce_others
-from alphapanda.services.trading_engine.models import EngineState, NetKey, PaperExecution, PendingChange, WorkingOrder
+from alphapanda.services.trading_engine.models import PaperExecution
 from alphapanda.services.trading_engine.rules import fillable, latency_ns, next_bar_ns, triggered
+from alphapanda.services.trading_engine.state import EngineState, NetKey, PendingChange, WorkingOrder
 
 ChargeRule = Callable[[int, Instrument, str, int, int, int, int, bool], Charges]
 """What a fill costs: (ts_ns, instrument, product, signed quantity, absolute notional in 1e-8, the order's quantity and
