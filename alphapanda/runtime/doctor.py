@@ -6,6 +6,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from alphapanda.core import ledger
 from alphapanda.runtime.settings import Settings
 
 _PACKAGES = ("alphapanda", "polars", "duckdb", "msgspec", "pydantic", "plotly")
@@ -21,6 +22,7 @@ def examine(settings: Settings) -> list[dict[str, object]]:
             checks.append(_entry(name, True, version(name), ""))
         except PackageNotFoundError:
             checks.append(_entry(name, False, "missing", "run `make dev`"))
+    checks.append(_entry("rooms", True, "compiled" if is_compiled() else "from source (`make compiled` builds faster ones)", ""))
     place = _nearest(settings.storage.runs)
     free_mb = shutil.disk_usage(place).free // 1_000_000
     checks.append(_entry("disk", free_mb >= _LEAST_FREE_MB, f"{free_mb:,} MB free", "free some space, or set storage.runs"))
@@ -28,6 +30,11 @@ def examine(settings: Settings) -> list[dict[str, object]]:
         _entry("runs folder", os.access(place, os.W_OK), str(settings.storage.runs), "set storage.runs to a writable folder")
     )
     return checks
+
+
+def is_compiled() -> bool:
+    """Whether the hot rooms of this install are compiled."""
+    return not ledger.__file__.endswith(".py")
 
 
 def _nearest(path: Path) -> Path:

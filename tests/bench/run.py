@@ -3,7 +3,8 @@
 speed: the replay of a million ticks, from opening the tape to the last closed file of the run, against a bare loop that
 does the same reading, builds the same tick objects and calls the same strategy; medians of five, taken in turn.
 memory: peak of a replay of 20 million ticks against one of 2 million with the same number of fills, each in a process of
-its own. peer: the same million ticks in another engine, run by the script and interpreter that are named.
+its own. peer: the same million ticks in another engine, run by the script and interpreter that are named. What is imported is
+measured: the sources, or the compiled package where that comes first on the path.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from alphapanda.adapters.tape_writer import TapeWriter
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.core.stretches import Ticks
 from alphapanda.reference.profiles import load_profile
+from alphapanda.runtime.doctor import is_compiled
 from alphapanda.services.strategy_runner.service import StrategyLane
 from strategies.ema_cross import EmaCross
 
@@ -143,7 +145,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        found: dict[str, Any] = {"speed": speed(folder)}
+        found: dict[str, Any] = {"compiled": is_compiled(), "speed": speed(folder)}
         if args.peer:
             frame = ticks(MILLION).with_columns(pl.col("instrument_token", "last_quantity").cast(pl.Int32))
             frame.write_parquet(folder / "peer.parquet")
