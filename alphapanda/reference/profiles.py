@@ -98,6 +98,16 @@ class MarketProfile(_Part):
     def _known(self) -> dict[date, TradingSession | None]:
         return {}
 
+    @cached_property
+    def never_closes(self) -> bool:
+        """Whether each session closes when the next one opens, on every day: then no moment is outside a session."""
+        hours = (*self.sessions, *self.special)
+        weekdays = {weekday for one in self.sessions if one.since is None for weekday in one.weekdays}
+        return (
+            not self.holidays and not self.unknown and len(weekdays) == len(_WEEKDAYS)
+            and all((one.open, one.close, one.close_day) == (hours[0].open, hours[0].open, 1) for one in hours)
+        )  # fmt: skip
+
     def session_on(self, day: date) -> TradingSession | None:
         """The trading session that opens on this local date; None on holidays and free weekdays.
 

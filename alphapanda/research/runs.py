@@ -182,6 +182,12 @@ class Run:
         """The same in currency."""
         return self.start_e8 / E8
 
+    @property
+    def all_rejected(self) -> bool:
+        """Whether there were signals, and risk let none of them through."""
+        counts = self.manifest["counts"]
+        return bool(0 < counts["signals"] == sum(counts["rejected"].values()))
+
     @cached_property
     def statistics(self) -> dict[str, Statistic]:
         """Every figure with its unit and formula."""
@@ -246,7 +252,12 @@ class Run:
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={short(self.stats[name])}" for name in SHOWN)
-        return f"<Run {self.id} digest={self.digest[:12]} {shown}>"
+        return f"<Run {self.id} digest={self.digest[:12]} {shown}{self._refusals()}>"
+
+    def _refusals(self) -> str:
+        """Why nothing was done, if every signal was rejected."""
+        why = ", ".join(f"{count} {reason}" for reason, count in self.manifest["counts"]["rejected"].items())
+        return f" (every signal was rejected: {why})" if self.all_rejected else ""
 
     def _repr_html_(self) -> str:
         from alphapanda.research.card import card

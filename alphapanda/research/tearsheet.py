@@ -129,13 +129,23 @@ def _why(run: Run) -> str:
     return f"<div class=why>{'<br>'.join(map(html.escape, lines))}</div>" if lines else ""
 
 
+_REMEDIES = {
+    "session_open": "no trading session was open: a bar that closes with its session is decided on after it; with"
+    " risk.require_session=false the orders wait for the next open",
+    "stale_quote": "the last quote was older than risk.max_quote_age_s allows; none lets any age pass",
+}
+"""By reason of a rejection: what it means, and which setting lets the signal pass."""
+
+
 def explain(run: Run) -> list[str]:
     """Why there are few or no fills, in words: halted strategies, rejections, features that never warmed up."""
     counts, lines = run.manifest["counts"], []
     for row in run.halted.iter_rows(named=True):
         lines.append(f"{row['strategy_id']} was halted at {row['where']}: {row['error']}")
     if counts["rejected"]:
-        lines.append("rejected signals: " + ", ".join(f"{count} {reason}" for reason, count in counts["rejected"].items()))
+        which = "no fills: every signal was rejected: " if run.all_rejected else "rejected signals: "
+        lines.append(which + ", ".join(f"{count} {reason}" for reason, count in counts["rejected"].items()))
+    lines += [f"{reason}: {_REMEDIES[reason]}" for reason in counts["rejected"] if reason in _REMEDIES]
     cold = [one for one in run.manifest["warm_up"] if not one["values"]]
     if cold:
         lines.append(

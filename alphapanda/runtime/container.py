@@ -10,6 +10,7 @@ from alphapanda.contracts.errors import AlphaPandaError, ConfigurationError
 from alphapanda.contracts.events import ALL_BOOKS, MarketTick
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.reference.charges import ChargeSchedule, load_charges
+from alphapanda.reference.profiles import MarketProfile
 from alphapanda.runtime.costs import charge_rule, margin_rule, with_broker_figures
 from alphapanda.runtime.replay import Rooms
 from alphapanda.runtime.settings import ChargeSettings, Settings
@@ -18,6 +19,7 @@ from alphapanda.runtime.strategies import author_line
 from alphapanda.services.feature_engine.models import FeatureRequest, Indicator
 from alphapanda.services.feature_engine.service import InstrumentLane
 from alphapanda.services.portfolio_manager.service import PortfolioManager
+from alphapanda.services.risk_manager.models import RiskLimits
 from alphapanda.services.risk_manager.service import RiskManager
 from alphapanda.services.strategy_runner.service import StrategyLane
 from alphapanda.services.strategy_runner.strategy import Strategy
@@ -84,9 +86,8 @@ class AppContainer:
 
     def _risk(self, start: StartBooks, tape: Tape, marks: dict[int, MarketTick]) -> RiskManager:
         settings = self.settings
-        limits = with_broker_figures(settings.risk) if settings.risk.broker_rules else settings.risk
         return RiskManager(
-            limits, tape.instruments, start.books(), marks, product=settings.execution.product,
+            _limits(settings.risk, tape.profile), tape.instruments, start.books(), marks, product=settings.execution.product,
             protected=settings.execution.market_protection_pct is not None, margin=margin_rule(tape.instruments, tape.profile),
             actions=start.actions, held={key[1:]: count for key, count in start.net.items()},
         )  # fmt: skip
@@ -102,6 +103,12 @@ class AppContainer:
     def runs_root(self) -> Any:
         """Where runs are kept."""
         return self.settings.storage.runs
+
+
+def _limits(limits: RiskLimits, profile: MarketProfile) -> RiskLimits:
+    """The limits as this market makes them: where sessions adjoin, what comes with one's close is just before the next's open."""
+    found = with_broker_figures(limits) if limits.broker_rules else limits
+    return found.model_copy(update={"require_session": False}) if profile.never_closes else found
 
 
 def feature_names(specs: Sequence[StrategySpec]) -> tuple[str, ...]:

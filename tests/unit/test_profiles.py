@@ -157,3 +157,33 @@ def test_a_calendar_that_is_not_there_is_named(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigurationError, match=r"bad\.toml: calendar: 'lse'.*nse, nfo, always"):
         load_profile(str(path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "never_closes"),
+    [
+        ({}, True),
+        ({"zone": "Asia/Kolkata"}, True),
+        ({"open": "17:00", "close": "17:00"}, True),
+        ({"close": "23:59"}, False),
+        ({"close_day": 0}, False),
+        ({"close_day": 2}, False),
+        ({"weekdays": ["mon", "tue", "wed", "thu", "fri"]}, False),
+        ({"since": "2024-01-01"}, False),
+        ({"holidays": ["2024-12-25"]}, False),
+        ({"unknown": ["2024-12-25"]}, False),
+        ({"special": [{"date": "2024-12-25", "open": "00:00", "close": "12:00"}]}, False),
+        ({"special": [{"date": "2024-12-25", "open": "00:00", "close": "00:00", "close_day": 1}]}, True),
+    ],
+)
+def test_a_market_never_closes_where_each_session_ends_as_the_next_begins(changes: dict[str, object], never_closes: bool) -> None:
+    """On every day: one holiday, one shorter day or one weekday without a session is enough to close it."""
+    whole = load_profile("always").to_dict()
+    hours = {name: value for name, value in changes.items() if name in whole["sessions"][0]}
+    rest = {name: value for name, value in changes.items() if name not in hours}
+    profile = MarketProfile.from_dict({**whole, **rest, "sessions": [{**whole["sessions"][0], **hours}]})
+    assert profile.never_closes is never_closes
+
+
+def test_the_markets_of_the_exchange_close() -> None:
+    assert (NSE.never_closes, NFO.never_closes) == (False, False)
