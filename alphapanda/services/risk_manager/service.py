@@ -26,6 +26,7 @@ from alphapanda.contracts.events import (
     SquareOff,
     TradingSignal,
     ValidatedSignal,
+    pos_text,
 )  # fmt: skip
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.core.corporate_actions import Actions, act, adjust, due, quantity_after
@@ -111,7 +112,8 @@ class RiskManager(Lane):
 
     def _place(self, event: Event, signal: TradingSignal, proposal: Proposal) -> Outputs:
         state, token, strategy_id, terms = self.state, signal.instrument_token, signal.strategy_id, signal.terms
-        reference, signal_id, quantity, orders = signal.reference_price, event.id, proposal.quantity, proposal.orders
+        reference, signal_id = signal.reference_price, pos_text(event.pos)
+        quantity, orders = proposal.quantity, proposal.orders
         if reference is None:
             reference = state.marks[token].last_price
         intent = Intent(token, quantity, proposal.price_e8, orders, quantity, product=proposal.product)

@@ -26,6 +26,7 @@ from alphapanda.contracts.events import (
     SessionOpen,
     SquareOff,
     ValidatedSignal,
+    pos_text,
 )  # fmt: skip
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.core.corporate_actions import Actions, adjust, due, quantity_after
@@ -87,7 +88,7 @@ class TradingEngine(Lane):
         if terms.product is not None:
             product = terms.product if instrument is None else instrument.product(terms.product)
         placed = OrderPlaced(
-            signal.exec_mode, signal.strategy_id, token, signal.signal_id, event.id, terms.order_type, signal.quantity,
+            signal.exec_mode, signal.strategy_id, token, signal.signal_id, pos_text(event.pos), terms.order_type, signal.quantity,
             signal.reference_price, self._active_ns(event) if self._late else event.ts_ns, product, terms.validity,
             self._limit(token, signal.quantity, terms.limit_price, terms.order_type), terms.trigger_price,
             terms.client_order_id,
