@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -68,8 +68,19 @@ class Columns(_Part):
         return {name: getattr(self, name) for name in ALLOWED[kind] if getattr(self, name) is not None}
 
 
+Offsets = tuple[float, float, float, float]
+
+
+def _spread(values: dict[str, Any]) -> Offsets:
+    """Over the whole bar: at its start and its thirds, and a second before its end."""
+    interval_s = float(values.get("interval_s", 60))
+    return 0.0, interval_s / 3, 2 * interval_s / 3, max(2 * interval_s / 3, interval_s - 1)
+
+
 class BarPath(_Part):
     """How a bar becomes four ticks: its prices in the stated order, at the stated seconds after its start.
+
+    Unless these are stated they are 0, a third and two thirds of the interval, and a second before its end.
 
     The path is a convention, not what happened: between open and close the order of high and low is not known. The bar's
     volume is spread evenly over the ticks, what does not divide goes to the last: its sum is exact.
@@ -78,7 +89,7 @@ class BarPath(_Part):
     interval_s: int = Field(60, gt=0)
     label: Literal["start", "close"] = "start"
     order: Literal["open_high_low_close", "open_low_high_close"] = "open_high_low_close"
-    offsets_s: tuple[float, float, float, float] = (0.0, 20.0, 40.0, 59.0)
+    offsets_s: Offsets = Field(default_factory=_spread)
 
     @model_validator(mode="after")
     def _inside(self) -> "BarPath":

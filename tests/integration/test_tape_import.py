@@ -69,6 +69,25 @@ def test_bars_become_price_paths(tmp_path: Path) -> None:
     assert found == [(0, 10.0, 1), (20, 12.0, 1), (40, 9.0, 1), (59, 11.0, 4)]
 
 
+@pytest.mark.parametrize(
+    ("interval_s", "expected"),
+    [
+        (60, [0, 20_000, 40_000, 59_000]),
+        (3600, [0, 1_200_000, 2_400_000, 3_599_000]),
+        (86_400, [0, 28_800_000, 57_600_000, 86_399_000]),
+        (5, [0, 1_667, 3_333, 4_000]),
+        (2, [0, 667, 1_333, 1_333]),
+        (1, [0, 333, 667, 667]),
+    ],
+)
+def test_a_bars_prices_are_spread_over_the_whole_of_it(tmp_path: Path, interval_s: int, expected: list[int]) -> None:
+    """Its close comes a second before its end (in milliseconds here); of the shortest bars, with its third price."""
+    plan = f"{BARS}[bar]\ninterval_s = {interval_s}\n"
+    tape, _ = brought_in(tmp_path, plan, f"ts,o,h,l,c,v\n{DAY},10,12,9,11,7\n")
+    found = [(round((one.ts_ns - DAY * S) / 1e6), one.last_price) for one in ticks(tape)]
+    assert found == list(zip(expected, [10.0, 12.0, 9.0, 11.0], strict=True))
+
+
 def test_bars_labelled_by_their_close_begin_one_interval_earlier(tmp_path: Path) -> None:
     """A bar stamped at 00:01:00 has its first tick at 00:00:00; the order of the path may be turned."""
     plan = BARS + '[bar]\nlabel = "close"\norder = "open_low_high_close"\n'
