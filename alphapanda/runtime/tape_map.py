@@ -37,7 +37,8 @@ class Time(_Part):
     """Where a row's time stands, and how it is written.
 
     A timestamp column is taken as it is. An integer needs `unit`. Text is ISO 8601 unless `format` (of strptime) is
-    given. `zone` is that of timestamps and text without one.
+    given. `zone` is that of timestamps and text without one; a date alone, as text or as a column of dates, is its midnight
+    there.
     """
 
     column: str = "ts"

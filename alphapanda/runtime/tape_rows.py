@@ -208,7 +208,9 @@ def _same(value: object, height: int) -> pl.Series:
 def times(chunk: pl.DataFrame, plan: Time, path: Path) -> pl.Series:
     """The rows' times in ns UTC. Raises TapeError with the row of one that cannot be read."""
     column = chunk[plan.column]
-    if isinstance(column.dtype, pl.Datetime):
+    if column.dtype == pl.Date:
+        moments = _placed(column.cast(pl.Datetime("ns")), plan, path)
+    elif isinstance(column.dtype, pl.Datetime):
         moments = _placed(column.cast(pl.Datetime("ns", column.dtype.time_zone)), plan, path)
     elif plan.unit is not None:
         moments = column.cast(pl.Int64, strict=False) * _UNITS[plan.unit]
@@ -216,8 +218,20 @@ def times(chunk: pl.DataFrame, plan: Time, path: Path) -> pl.Series:
         moments = _parsed(column, plan, path)
     else:
         raise TapeError(f"{path}, column {plan.column}: {column.dtype} is no time by itself: set time.unit in the map")
-    fail(path, chunk, moments.is_null(), plan.column, column, "is not a time of the form the map states")
+    fail(path, chunk, moments.is_null(), plan.column, column, f"is not a time {_form(column, plan)}")
     return moments
+
+
+def _form(column: pl.Series, plan: Time) -> str:
+    """Which times are read, and what to set where the file has others."""
+    if plan.unit is not None and not column.dtype.is_temporal():
+        return f"in whole {plan.unit}: mend the row, or change time.unit in the map"
+    where = f"of {plan.zone} " if plan.zone is not None else ""
+    if column.dtype != pl.String:
+        return f"{where}that there was: mend the row, or change time.zone in the map"
+    if plan.format is not None:
+        return f"{where}in the form {plan.format}: mend the row, or change time.format in the map"
+    return f"{where}in ISO 8601 (2024-03-01T09:15:00, 2024-03-01): set time.format in the map to its form, such as %d/%m/%Y"
 
 
 def _placed(moments: pl.Series, plan: Time, path: Path) -> pl.Series:
@@ -232,6 +246,7 @@ def _parsed(text: pl.Series, plan: Time, path: Path) -> pl.Series:
     if plan.format is not None:
         return _placed(text.str.to_datetime(plan.format, time_unit="ns", strict=False), plan, path)
     text = text.str.replace(" ", "T", literal=True).str.replace("Z$", "+00:00")
+    text = text.str.replace(r"^(\d{4}-\d\d-\d\d)$", "${1}T00:00:00").str.replace(r"(T\d\d:\d\d)([+-]\d\d:\d\d)?$", "${1}:00${2}")
     shape = "%Y-%m-%dT%H:%M:%S%.f"
     zoned = len(text) > 0 and text.drop_nulls().head(1).str.contains(r"[+-]\d\d:\d\d$").any()
     return _placed(text.str.to_datetime(shape + "%:z" * zoned, time_unit="ns", strict=False), plan, path)

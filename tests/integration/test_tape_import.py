@@ -1,5 +1,6 @@
 """Other people's files become tapes: kinds, dirty rows, and errors that name file, row and column."""
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,40 @@ def test_sources_are_merged_by_time_and_in_their_order(tmp_path: Path) -> None:
     assert [one.last_price for one in ticks(tape)] == [3.0, 1.0, 2.0, 4.0, 5.0]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected_s"),
+    [
+        ("2024-03-01", -19_800),
+        ("2024-03-01T09:15", 33_300 - 19_800),
+        ("2024-03-01 09:15:00.5", 33_300.5 - 19_800),
+        ("2024-03-01T09:15:00Z", 33_300),
+        ("2024-03-01T09:15Z", 33_300),
+        ("2024-03-01T09:15-02:00", 40_500),
+    ],
+)
+def test_times_in_iso_8601_need_no_format(tmp_path: Path, text: str, expected_s: float) -> None:
+    """A date alone is its midnight in the map's zone; a time without a zone is in it, too."""
+    plan = TRADES.replace(TIME, '[time]\nzone = "Asia/Kolkata"\n')
+    tape, _ = brought_in(tmp_path, plan, f"ts,p,q\n{text},1,1\n{text},2,1\n")
+    assert [one.ts_ns for one in ticks(tape)] == [DAY * S + round(expected_s * S)] * 2
+
+
+def test_a_column_of_dates_is_read_as_their_midnights(tmp_path: Path) -> None:
+    """As Parquet has them."""
+    pl.DataFrame({"ts": [date(2024, 3, 1), date(2024, 3, 2)], "p": [1.0, 2.0], "q": [1, 1]}).write_parquet(tmp_path / "a.parquet")
+    (tmp_path / "map.toml").write_text(TRADES.replace(TIME, '[time]\nzone = "UTC"\n'), encoding="utf-8")
+    import_tape([tmp_path / "a.parquet"], tmp_path / "map.toml", tmp_path / "tape")
+    assert [one.ts_ns for one in ticks(Tape.open(tmp_path / "tape"))] == [DAY * S, (DAY + 86_400) * S]
+
+
+def test_daily_bars_with_plain_dates_lie_in_their_sessions(tmp_path: Path) -> None:
+    """As `docs/tapes.md` says it for the exchange's hours: nothing is outside a session."""
+    plan = BARS.replace("always", "nse").replace(TIME, '[time]\nzone = "Asia/Kolkata"\n')
+    plan += '[bar]\ninterval_s = 86400\noffsets_s = [33300, 40800, 48300, 55799]\n[dirty]\noutside_session = "error"\n'
+    tape, _ = brought_in(tmp_path, plan, "ts,o,h,l,c,v\n2024-03-01,10,12,9,11,7\n2024-03-04,10,12,9,11,7\n")
+    assert [(one.ts_ns // S - DAY) % 86_400 for one in ticks(tape)] == [13_500, 21_000, 28_500, 35_999] * 2
+
+
 DIRT = {
     "exact_duplicates": (f"{DAY},1,1\n{DAY},1,1\n", "drop", 1),
     "backward_time": (f"{DAY + 5},1,1\n{DAY},2,1\n", "drop", 1),
@@ -160,6 +195,23 @@ MALFORMED = {
     "a fraction for a size": (f"{DAY},1,1.5\n", r"row 1, column q: '1.5' is not a whole number"),
     "nothing": ("", r"no row was left|nothing to write"),
 }
+
+
+UNREAD = {
+    "no ISO 8601": ('zone = "UTC"', "01/03/2024", r"'01/03/2024' is not a time of UTC in ISO 8601.*set time\.format"),
+    "another form": ('zone = "UTC"\nformat = "%d/%m/%Y"', "2024-03-01", r"is not .* form %d/%m/%Y.*time\.format"),
+    "no number": ('unit = "ms"', "2024-03-01", r"'2024-03-01' is not a time in whole ms.*time\.unit"),
+    "no zone": ("", "2024-03-01", r"times have no zone: set time\.zone"),
+    "skipped by the clock": ('zone = "Europe/Paris"', "2024-03-31T02:30", r"T02:30' is not a time of Europe/Paris in ISO 8601"),
+}
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_a_time_that_cannot_be_read_says_what_to_set(tmp_path: Path, name: str) -> None:
+    """Not that it differs from a form which the map never stated."""
+    stated, text, message = UNREAD[name]
+    with pytest.raises(TapeError, match=message):
+        brought_in(tmp_path, TRADES.replace(TIME, f"[time]\n{stated}\n"), f"ts,p,q\n{text},1,1\n")
 
 
 @pytest.mark.parametrize("name", MALFORMED)
