@@ -20,7 +20,6 @@ from alphapanda.contracts.events import (
     Event,
     MarketTick,
     OrderFill,
-    Payload,
     TradingSignal,
     ValidatedSignal,
 )  # fmt: skip
@@ -180,7 +179,7 @@ class Replay:
     def beats(self, run: Beats) -> None:
         """Beats, without those at which nobody says anything."""
         for place in self.heard_beats(run.ts_ns):
-            self._beat(_root(run.epoch, run.numbers[place], run.ts_ns[place], Beat()))
+            self._beat(Event((run.epoch, run.numbers[place], 0, 0, 0), run.ts_ns[place], None, Beat()))
 
     def _beat(self, root: Event) -> None:
         if self._timed:
@@ -194,7 +193,7 @@ class Replay:
         while at < count:
             until = self._quiet_until(run, at)
             if until == at:
-                self.event(_root(run.epoch, run.numbers[at], run.ticks[at].ts_ns, run.ticks[at]))
+                self.event(_tick(run, at))
                 until = at + 1
             else:
                 whole = at == 0 and until == count
@@ -255,10 +254,9 @@ class Replay:
 
     def _speak(self, run: Ticks, at: int, outputs: Outputs) -> None:
         """What strategies said at a tick, through the later stages."""
-        tick = run.ticks[at]
-        root = Event((run.epoch, run.numbers[at], 0, 0, 0), tick.ts_ns, None, tick)
+        root = _tick(run, at)
         made = said_of(root, RUNNER, root, outputs)
-        if tick.instrument_token in self.rooms.engine.state.working:  # the engine takes the tick too
+        if run.tokens[at] in self.rooms.engine.state.working:  # the engine takes the tick too
             self.emit(self.loop.go_on(root, made, RISK - 1, QUIET_ON_TICKS))
         else:
             self.emit(self._decide(root, made))
@@ -276,8 +274,7 @@ class Replay:
 
     def _match(self, run: Ticks, at: int) -> None:
         """A tick at which no strategy speaks, of an instrument with working orders: the engine may fill them."""
-        tick = run.ticks[at]
-        root = Event((run.epoch, run.numbers[at], 0, 0, 0), tick.ts_ns, None, tick)
+        root = _tick(run, at)
         if outputs := self.rooms.engine.on_tick(root):
             self.emit(self._booked(root, [], said_of(root, ENGINE, root, outputs)))
 
@@ -307,6 +304,6 @@ def _ts_ns(tick: MarketTick) -> int:
     return tick.ts_ns
 
 
-def _root(epoch: int, number: int, ts_ns: int, data: Payload) -> Event:
-    pos = (epoch, number, 0, 0, 0)
-    return Event(pos, ts_ns, None, data)
+def _tick(run: Ticks, at: int) -> Event:
+    tick = run.ticks[at]
+    return Event((run.epoch, run.numbers[at], 0, 0, 0), tick.ts_ns, None, tick)
