@@ -43,7 +43,7 @@ class Market:
 
     path, columns, beat_interval_s = "memory", ["bid", "ask"], 1
     profile = load_profile("always")
-    instruments = {token: Instrument(token, symbol) for token, symbol in TOKENS.items()}
+    instruments = {token: Instrument(token, symbol, currency="USD") for token, symbol in TOKENS.items()}
 
 
 def fresh_rooms() -> Rooms:

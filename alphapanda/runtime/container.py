@@ -26,6 +26,8 @@ from alphapanda.services.strategy_runner.strategy import Strategy
 from alphapanda.services.trading_engine.models import PaperExecution
 from alphapanda.services.trading_engine.service import TradingEngine
 
+MOST_NAMED = 5
+
 
 @dataclass(frozen=True)
 class StrategySpec:
@@ -73,6 +75,7 @@ class AppContainer:
         settings = self.settings
         start = StartBooks(settings.portfolio, {spec.strategy_id: spec.lane for spec in specs}, instruments)
         _check_columns(settings.execution, tape)
+        _check_currency({key[2] for key in start.net}.union(*(lane.instruments for lane in lanes)), tape)
         return Rooms(
             [InstrumentLane(token, asked[token], tape.beat_interval_s) for token in sorted(asked)],
             lanes,
@@ -143,6 +146,22 @@ def _check(specs: Sequence[StrategySpec]) -> None:
     ids, lanes = [spec.strategy_id for spec in specs], [spec.lane for spec in specs]
     if not specs or len(set(ids)) < len(ids) or len(set(lanes)) < len(lanes) or min(lanes) < 1 or ALL_BOOKS in ids:
         raise ConfigurationError(f"strategies need different ids and positive lanes, and at least one: {ids}, lanes {lanes}")
+
+
+def _check_currency(tokens: set[int], tape: Tape) -> None:
+    """Raises ConfigurationError where amounts of two currencies would be added up."""
+    profile = tape.profile
+    used = [tape.instruments[token] for token in sorted(tokens)]
+    foreign = [one for one in used if one.tradable and one.currency != profile.currency]
+    if foreign:
+        first = foreign[0]
+        which = ", ".join(f"{one.symbol} ({one.currency})" for one in foreign[:MOST_NAMED])
+        raise ConfigurationError(
+            f"{which}{', ...' if len(foreign) > MOST_NAMED else ''} would be traded in another currency than {profile.currency},"
+            f" in which market profile {profile.name!r} of {tape.path} keeps books, and nothing is converted: give strategies"
+            f" symbols= of {profile.currency} alone, or import the tape anew, with the instruments' currency in its map or, for"
+            f" books in {first.currency}, a profile of your own (a TOML file) whose currency that is"
+        )
 
 
 def _check_columns(rules: PaperExecution, tape: Tape) -> None:

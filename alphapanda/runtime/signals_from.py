@@ -6,7 +6,7 @@ would have said to other fills is not known here: that takes a replay of the str
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from alphapanda.adapters.tape import Seq, Tape
 from alphapanda.adapters.topic_events import events_in
 from alphapanda.contracts.errors import ConfigurationError
-from alphapanda.contracts.events import Event, MarketTick, Payload, Pos
+from alphapanda.contracts.events import Event, MarketTick, Payload, Pos, TradingSignal
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.core.handler import NOT_HEARD, Outputs, Taker
 from alphapanda.core.stretches import Ticks
@@ -132,12 +132,20 @@ class RecordedSignals:
         return cls(events_in(folder / f"{GENERATED}.parquet"), manifest["strategies"], source)
 
     def specs(self, tape: Tape) -> list[StrategySpec]:
-        """Stand-ins with the ids and lanes of the run's strategies: books and limits are by these."""
-        tradable = tuple(one.symbol for one in tape.instruments.values() if one.tradable)
-        some = tradable or tuple(one.symbol for one in tape.instruments.values())[:1]
-        if not some:
+        """Stand-ins with the run's strategies' ids and lanes, over what they gave signals of: books and limits are by these."""
+        if not tape.instruments:
             raise ConfigurationError(f"{tape.path} has no instrument")
-        return [StrategySpec(one["strategy_id"], one["lane"], Recorded(symbols=some)) for one in self.strategies]
+        currency = tape.profile.currency
+        silent = min(tape.instruments.values(), key=lambda one: (one.tradable and one.currency != currency, one.instrument_token))
+        made = []
+        for one in self.strategies:
+            tokens = {data.instrument_token for data in self._signals(one["lane"])} & tape.instruments.keys()
+            symbols = tuple(tape.instruments[token].symbol for token in sorted(tokens)) or (silent.symbol,)
+            made.append(StrategySpec(one["strategy_id"], one["lane"], Recorded(symbols=symbols)))
+        return made
+
+    def _signals(self, lane: int) -> Iterator[TradingSignal]:
+        return (data for said in self._said[lane].values() for data in said if isinstance(data, TradingSignal))
 
     def host(self, rooms: Rooms, feedback_delay_ms: int, emit: Callable[[list[Event]], None]) -> Replay:
         """A replay over these rooms in which the recorded signals stand for the strategies."""

@@ -40,7 +40,7 @@ def import_tape(
     columns += [name for name in (plan.columns.symbol or plan.columns.token,) if name]
     files = [Source(path, columns, plan.delimiter, chunk_rows) for path in sources]
     market = load_profile(plan.profile if plan.profile in BUILT_IN else str(map_path.parent / plan.profile))
-    instruments = _instruments(plan, files, map_path)
+    instruments = _instruments(plan, files, map_path, market.currency)
     by_name = {one.symbol: one.instrument_token for one in instruments}
     dirt = Dirt(plan)
     cleaner = _Cleaner(plan, dirt, market, sources)
@@ -128,7 +128,7 @@ class _Cleaner:
         return pl.Series(outside)
 
 
-def _instruments(plan: Map, files: Sequence[Source], map_path: Path) -> list[Instrument]:
+def _instruments(plan: Map, files: Sequence[Source], map_path: Path, currency: str) -> list[Instrument]:
     """The tape's table: the map's own, and with `auto` whatever else the files name."""
     listed = list(plan.instruments)
     names = {one.symbol for one in listed}
@@ -145,7 +145,7 @@ def _instruments(plan: Map, files: Sequence[Source], map_path: Path) -> list[Ins
     made = []
     for one in listed:
         own = one.token if one.token is not None else _own_token(plan, one, free)
-        made.append(Instrument(own, **one.model_dump(exclude={"token"})))
+        made.append(Instrument(own, **{**one.model_dump(exclude={"token"}), "currency": one.currency or currency}))
     return made
 
 

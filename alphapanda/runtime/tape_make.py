@@ -53,7 +53,10 @@ def make_tape(
         raise ConfigurationError(f"there are 1 to {MOST_INSTRUMENTS} made-up instruments, not {instruments}")
     names = _names(instruments)
     market, rng = load_profile(profile), np.random.Generator(np.random.PCG64(seed))
-    table = [Instrument(1000 + i * 256 + 1, name, tick_size=TICK_SIZE) for i, (name, *_) in enumerate(names, 1)]
+    table = [
+        Instrument(1000 + i * 256 + 1, name, tick_size=TICK_SIZE, currency=market.currency)
+        for i, (name, *_) in enumerate(names, 1)
+    ]
     grid = np.array([round(price / TICK_SIZE) for _, price, *_ in names])
     source = f"synthetic, seed {seed}, {ticks} ticks a day"
     with TapeWriter(dst, profile=market, instruments=table, columns=COLUMNS, source=source) as writer:

@@ -121,7 +121,7 @@ class MapInstrument(_Part):
     tick_size: float = Field(0.05, gt=0)
     lot_size: int = Field(1, gt=0)
     multiplier: float = Field(1.0, gt=0)
-    currency: str = "INR"
+    currency: str | None = None  # None: the market profile's
     expiry: str | None = None
     tradable: bool = True
     underlying: str | None = None

@@ -39,7 +39,8 @@ PATIENCE_S = 240
 
 def make(path: Path, ticks: int) -> Path:
     """A tape with a tick each millisecond, ten instruments in turn."""
-    profile, table = load_profile("always"), [Instrument(1001 + i * 256, f"S{i}") for i in range(10)]
+    profile = load_profile("always")
+    table = [Instrument(1001 + i * 256, f"S{i}", currency=profile.currency) for i in range(10)]
     tokens = [table[i % 10].instrument_token for i in range(ticks)]
     rng = np.random.default_rng(3)
     prices = np.round(100 + np.cumsum(rng.choice([-0.05, 0, 0.05], ticks)), 2)

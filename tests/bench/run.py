@@ -70,7 +70,7 @@ def ticks(count: int, seed: int = 7, instruments: int = 10) -> pl.DataFrame:
 
 def make(path: Path, millions: int) -> Path:
     """A tape of this many million ticks, a million at a time."""
-    table = [Instrument(1001 + i, f"S{i}") for i in range(10)]
+    table = [Instrument(1001 + i, f"S{i}", currency="USD") for i in range(10)]
     profile = load_profile("always")
     columns = ("last_quantity", "bid", "ask")
     with TapeWriter(path, profile=profile, instruments=table, columns=columns, source="benchmark") as writer:

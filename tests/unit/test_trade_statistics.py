@@ -284,7 +284,8 @@ def hourly(path: Path, prices: list[float]) -> Path:
         {"ts_ns": [FIRST_NS + i * HOUR_NS for i in range(len(prices))], "instrument_token": 1, "last_price": prices}
     )
     with TapeWriter(
-        path, profile=load_profile("always"), instruments=[Instrument(1, "AAA")], columns=frame.columns, source="test",
+        path, profile=load_profile("always"), instruments=[Instrument(1, "AAA", currency="USD")], columns=frame.columns,
+        source="test",
         beat_interval_s=600,
     ) as writer:  # fmt: skip
         writer.rows(frame)
