@@ -195,6 +195,7 @@ class Custom(BaseModel):
     bps: float = 0  # hundredths of a percent of the value
     min: float | None = None  # least for an order
     max: float | None = None  # most for an order
+    max_bps: float | None = None  # most for an order, as hundredths of a percent of its value, even below min
     decimals: int | None = None  # to which each order's commission is rounded
 
 
@@ -255,9 +256,10 @@ def _custom(spec: Mapping[str, Any]) -> ChargeSchedule:
             "brokerage_per_order": custom.per_order,
             "brokerage_min": custom.min,
             "brokerage_max": custom.max,
+            "brokerage_max_of_value": None if custom.max_bps is None else Fraction(str(custom.max_bps)) / 10_000,
         }
         # A limit of 0 is a limit; a rate of 0 is none.
-        limits = ("brokerage_min", "brokerage_max")
+        limits = ("brokerage_min", "brokerage_max", "brokerage_max_of_value")
         group = ChargeGroup.model_validate(
             {name: value for name, value in figures.items() if value or (name in limits and value is not None)}
         )

@@ -180,5 +180,5 @@ def _check_columns(rules: PaperExecution, tape: Tape) -> None:
 def _custom(chosen: ChargeSettings) -> dict[str, Any]:
     given = chosen.model_dump(exclude={"profile"}, exclude_none=True)
     if not given:
-        raise ConfigurationError("charges.profile=custom needs at least one of per_share, per_order, bps, min, max")
+        raise ConfigurationError("charges.profile=custom needs at least one of per_share, per_order, bps, min, max, max_bps")
     return given

@@ -76,6 +76,9 @@ class ChargeSettings(Section):
     bps: float | None = Field(None, ge=0, description="custom: hundredths of a percent of the value")
     min: float | None = Field(None, ge=0, description="custom: least for an order")
     max: float | None = Field(None, ge=0, description="custom: most for an order")
+    max_bps: float | None = Field(
+        None, ge=0, description="custom: most for an order as hundredths of a percent of its value, even below min"
+    )
     decimals: int | None = Field(None, ge=0, le=8, description="custom: decimals to which each fill is rounded")
 
 
