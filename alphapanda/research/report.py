@@ -15,6 +15,8 @@ from alphapanda.research.runs import Run
 from alphapanda.research.tearsheet import explain, shown
 from alphapanda.research.why import show as show_why
 
+LONG_LIST, LIST_ENDS = 12, 3
+"""Lists of more are shown by this many of their first and last."""
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
 
@@ -123,12 +125,22 @@ def _show_attribution(found: Comparison, console: Console) -> None:
 
 
 def show_tape(found: dict[str, Any], console: Console) -> None:
-    """A tape's facts."""
+    """A tape's facts; of long lists the first, the last and how many there are."""
     grid = Table("fact", "value", title=found["path"], title_justify="left")
     for name, value in found.items():
         if name != "path":
-            grid.add_row(name, str(value))
+            grid.add_row(name, in_short(value))
     console.print(grid)
+
+
+def in_short(value: Any) -> str:
+    """A fact as text: a table line by line, a list in whole only where it is short."""
+    if isinstance(value, dict):
+        return "\n".join(f"{name}: {in_short(one) if isinstance(one, list) else one}" for name, one in value.items())
+    if not isinstance(value, list) or len(value) <= LONG_LIST:
+        return str(value)
+    first, last = (", ".join(map(str, some)) for some in (value[:LIST_ENDS], value[-LIST_ENDS:]))
+    return f"{first}, ..., {last} ({len(value):,} in all: --json)"
 
 
 def show_topology(stages: list[dict[str, Any]], console: Console) -> None:
