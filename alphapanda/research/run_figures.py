@@ -19,7 +19,7 @@ from alphapanda.pipeline import FILLED
 from alphapanda.research.matching import Excursions, Grouping, match, open_lots
 from alphapanda.research.performance import Statistic, statistics
 from alphapanda.research.prices import NoPricesError, benchmark_closes, tick_parts
-from alphapanda.research.round_trips import round_trips
+from alphapanda.research.round_trips import round_trips, with_return
 from alphapanda.research.runs import Run
 from alphapanda.research.statistic import FEWEST_SESSIONS
 
@@ -36,17 +36,22 @@ def trades_of(
     run: Run, *, method: Method | str = Method.FIFO, grouping: Grouping | str = Grouping.FILL_TO_FILL,
     charges: ChargeRule | str = ChargeRule.SHARED, excursions: Excursions | str = Excursions.HELD,
 ) -> pl.DataFrame:  # fmt: skip
-    """The run's closed trades by any method and grouping: see `match`. Raises MatchError for a choice that does not exist."""
+    """The run's closed trades by any method and grouping (see `match`), each with its `symbol` and its `return`.
+
+    The return is net profit over entry value, a fraction, null without value. Raises MatchError for a choice that does not
+    exist.
+    """
     fills = fills_of(run)
-    return match(
+    found = match(
         fills, method=method, grouping=grouping, multipliers_e8=multipliers_of(run), splits=splits_of(run), charges=charges,
         excursions=excursions, prices=ticks_of(run) if fills.height else None,
     )  # fmt: skip
+    return run.with_symbol(with_return(found))
 
 
 def lots_of(run: Run, method: Method | str = Method.FIFO) -> pl.DataFrame:
-    """What the run left open, lot by lot: see `open_lots`. Raises MatchError for a method that does not exist."""
-    return open_lots(fills_of(run), method=method, multipliers_e8=multipliers_of(run), splits=splits_of(run))
+    """What the run left open, lot by lot, with symbols: see `open_lots`. Raises MatchError for a method that does not exist."""
+    return run.with_symbol(open_lots(fills_of(run), method=method, multipliers_e8=multipliers_of(run), splits=splits_of(run)))
 
 
 def statistics_of(run: Run) -> dict[str, Statistic]:

@@ -74,18 +74,19 @@ class Run:
         """The tape's instruments table."""
         return pl.read_parquet(self.path / "instruments.parquet")
 
-    def _with_symbol(self, frame: pl.DataFrame, *more: str) -> pl.DataFrame:
+    def with_symbol(self, frame: pl.DataFrame, *more: str) -> pl.DataFrame:
+        """A frame that has `instrument_token`, with the symbol and other columns of the instruments table beside it."""
         return frame.join(
             self.instruments.select("instrument_token", "symbol", *more), on="instrument_token", how="left", maintain_order="left"
         )
 
     def _events(self, topic: str, kind: str) -> pl.DataFrame:
-        return _amounts(self._with_symbol(self.topic(topic).filter(pl.col("type") == kind)))
+        return _amounts(self.with_symbol(self.topic(topic).filter(pl.col("type") == kind)))
 
     @cached_property
     def fills(self) -> pl.DataFrame:
         """One row a fill: id, ts, symbol, side, quantity, price, reference_price, slippage, charges, order and signal."""
-        frame = self._with_symbol(self.topic(FILLED), "multiplier")
+        frame = self.with_symbol(self.topic(FILLED), "multiplier")
         cost = (pl.col("price") - pl.col("reference_price")) * pl.col("quantity") * pl.col("multiplier")
         total = pl.sum_horizontal(pl.col("charges").struct.unnest()).alias("charges_e8")
         side = pl.when(pl.col("quantity") > 0).then(pl.lit("buy")).otherwise(pl.lit("sell"))
@@ -98,7 +99,7 @@ class Run:
         See `order_history` for the columns that it adds to the order as placed.
         """
         topics = (self.topic(name) for name in (PLACED, FILLED, CANCELLED, FAILED))
-        return _amounts(self._with_symbol(order_history(*topics)))
+        return _amounts(self.with_symbol(order_history(*topics)))
 
     @cached_property
     def signals(self) -> pl.DataFrame:
@@ -112,7 +113,7 @@ class Run:
     @cached_property
     def rejections(self) -> pl.DataFrame:
         """One row a rejected signal: reason, value, limit, unit."""
-        return self._with_symbol(self.topic(REJECTED))
+        return self.with_symbol(self.topic(REJECTED))
 
     @cached_property
     def halted(self) -> pl.DataFrame:
@@ -158,19 +159,24 @@ class Run:
         """Round trips from flat to flat, with MAE and MFE where the tape is at hand (`round_trips`)."""
         from alphapanda.research.run_figures import round_trips_of
 
-        return self._with_symbol(round_trips_of(self))
+        return self.with_symbol(round_trips_of(self))
 
-    def trades(self, method: str = "fifo", grouping: str = "fill_to_fill") -> pl.DataFrame:
-        """Closed trades by fifo, lifo or average cost; fill_to_fill, flat_to_reduced or flat_to_flat (`matching.match`)."""
+    def trades(
+        self, method: str = "fifo", grouping: str = "fill_to_fill", *, charges: str = "shared", excursions: str = "held"
+    ) -> pl.DataFrame:  # fmt: skip
+        """Closed trades with their `symbol` and `return`, by fifo, lifo or average cost and by grouping (`matching.match`).
+
+        `grouping`: fill_to_fill, flat_to_reduced or flat_to_flat; `charges`: shared or first; `excursions`: held or range.
+        """
         from alphapanda.research.run_figures import trades_of
 
-        return self._with_symbol(trades_of(self, method=method, grouping=grouping))
+        return trades_of(self, method=method, grouping=grouping, charges=charges, excursions=excursions)
 
     def lots(self, method: str = "fifo") -> pl.DataFrame:
         """What is left open, lot by lot (`matching.open_lots`)."""
         from alphapanda.research.run_figures import lots_of
 
-        return self._with_symbol(lots_of(self, method))
+        return lots_of(self, method)
 
     @cached_property
     def start_e8(self) -> int:

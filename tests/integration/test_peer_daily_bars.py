@@ -17,8 +17,6 @@ import pytest
 import alphapanda as ap
 from alphapanda.research import ratios as r
 from alphapanda.research import trades as t
-from alphapanda.research.round_trips import with_return
-from alphapanda.research.run_figures import trades_of
 from alphapanda.research.runs import Run
 from alphapanda.runtime.tape_import import import_tape
 from tests.draws import draws
@@ -193,7 +191,7 @@ class Drawn(ap.Strategy):
 def test_scaling_in_and_out_closes_the_oldest_first(tapes: Path, tmp_path: Path) -> None:
     """backtesting.py's trades are `fifo` and `fill_to_fill`, with a share of the commission each."""
     run = replayed(tapes / "bars", Drawn(), tmp_path, 1_000_000, charges__bps=10)
-    found = with_return(trades_of(run, method="fifo", grouping="fill_to_fill"))
+    found = run.trades("fifo", "fill_to_fill")
     by_entry = found.sort("entry_ts", "exit_ts").select("quantity", "entry_price", "exit_price", "net").rows()
     assert by_entry[:5] == [
         pytest.approx(one)

@@ -365,6 +365,28 @@ def test_a_runs_trades_and_open_lots_by_method(tmp_path: Path) -> None:
     assert trades_of(run, method="average")["gross"].sum() == pytest.approx(run.equity["realised"][-1], abs=1e-6)
 
 
+def test_a_runs_trades_have_their_symbol_and_their_return(tmp_path: Path) -> None:
+    """Net over entry value, by every grouping and charge rule; from flat to flat it is that of the round trips."""
+    settings = {**IMMEDIATE, "charges.profile": "custom", "charges.bps": 10}
+    plan = Plan(orders=(5, 100, 20, 150, 50, -120, 60, -130))
+    run = ap.replay(hourly(tmp_path / "t", wave(3)), [plan], settings=settings, out=tmp_path)
+    for grouping in ("fill_to_fill", "flat_to_reduced", "flat_to_flat"):
+        for charges in ("shared", "first"):
+            found = run.trades("fifo", grouping, charges=charges)
+            assert set(found["symbol"]) == {"AAA"}
+            expected = found["net"] / (found["entry_price"] * found["quantity"])
+            assert found["return"].to_list() == pytest.approx(expected.to_list())
+    trips = run.trades("average", "flat_to_flat")
+    assert trips["return"].to_list() == run.round_trips["return"].to_list()
+    assert run.trades("fifo").equals(trades_of(run, method="fifo"))
+
+
+def test_a_run_without_trades_has_a_frame_of_them(tmp_path: Path) -> None:
+    """With the same columns."""
+    run = ap.replay(hourly(tmp_path / "t", wave(1)), [Plan(orders=(5, 100))], settings=IMMEDIATE, out=tmp_path)
+    assert (run.trades().height, {"symbol", "return"} <= set(run.trades().columns)) == (0, True)
+
+
 def test_every_figure_stands_in_the_documentation() -> None:
     """With the unit and formula it is made by, and nothing stands there that is none."""
     equity = pl.DataFrame(schema={"ts": pl.Datetime("ns", "UTC"), "equity": pl.Float64, "reason": pl.String})
