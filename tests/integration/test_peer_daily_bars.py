@@ -1,7 +1,7 @@
 """Daily bars: the same bars, strategies and costs in backtesting.py 0.6.6 and zipline-reloaded 3.2.1 gave these figures.
 
-A daily bar closes with its session, so a strategy decides after it: `risk.require_session=false` lets the order wait for the
-next session, whose first tick is the next bar's open. A quote of the close is old by then: `risk.max_quote_age_s=none`.
+A daily bar closes with its session, so a strategy decides after it, and its order waits for the next session, whose first tick
+is the next bar's open. A tape of closes stamped at midnight has quotes of a day ago by then: `risk.max_quote_age_s=none`.
 """
 
 import math
@@ -36,8 +36,7 @@ PRICES = '[columns]\nopen = "open"\nhigh = "high"\nlow = "low"\nclose = "close"\
 BARS = f'kind = "bars"\n{PLAN}{PRICES}[bar]\ninterval_s = 86400\n'
 CLOSES = f'kind = "trades"\n{PLAN}[columns]\nprice = "close"\nsize = "volume"\n'
 AFTER_THE_CLOSE = {
-    "risk.require_session": False, "risk.max_quote_age_s": None, "risk.require_cash": False, "charges.profile": "custom",
-    "pipeline.snapshot_interval_s": 86_400,
+    "risk.require_cash": False, "charges.profile": "custom", "pipeline.snapshot_interval_s": 86_400,
 }  # fmt: skip
 
 
@@ -246,7 +245,7 @@ COSTS: dict[str, tuple[dict[str, Any], list[float], float, float, float, float]]
 def test_two_means_fill_at_the_next_close(tapes: Path, tmp_path: Path, costs: str) -> None:
     """zipline: prices, value, Sharpe ratio, Sortino ratio (ddof 0) and drawdown."""
     settings, prices, worth, sharpe, sortino, fall = COSTS[costs]
-    run = replayed(tapes / "closes", DualMean(), tmp_path, 100_000, **settings)
+    run = replayed(tapes / "closes", DualMean(), tmp_path, 100_000, risk__max_quote_age_s=None, **settings)
     assert run.fills["price"].to_list() == pytest.approx(prices)
     equity = closes(run)
     assert (len(equity), equity[-1]) == (250, pytest.approx(worth))
