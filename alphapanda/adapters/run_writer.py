@@ -8,6 +8,7 @@ import fcntl
 import gc
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -28,6 +29,8 @@ from alphapanda.contracts.events import STAGE_EVENTS, Event, Payload
 BATCHES_WAITING, PIPE_BYTES = 64, 1 << 20
 _HEAD = struct.Struct("<II")  # place in STAGE_EVENTS, bytes that follow
 _BATCH_ENDS, _ALL_ENDS = len(STAGE_EVENTS), len(STAGE_EVENTS) + 1
+_RAISED = re.compile(r"^\w[\w.]*(Error|Exception)\b", re.MULTILINE)
+"""Where a traceback names what was raised."""
 _PLACES = {cls: place for place, cls in enumerate(STAGE_EVENTS)}
 
 
@@ -93,8 +96,10 @@ class WriterProcess:
     def _fail(self) -> NoReturn:
         self.process.wait()
         self._errors.seek(0)
-        last = self._errors.read().decode(errors="replace").strip().splitlines()[-1:]
-        raise RunWriterError(f"writing the run failed: {''.join(last) or f'exit status {self.process.returncode}'}")
+        text = self._errors.read().decode(errors="replace").strip()
+        said = [*_RAISED.finditer(text)]  # its message may have several lines
+        last = " ".join(text[said[-1].start() :].split()) if said else "".join(text.splitlines()[-1:])
+        raise RunWriterError(f"writing the run failed: {last or f'exit status {self.process.returncode}'}")
 
     def stop(self) -> None:
         """End the process, whatever it is doing; nothing happens where it has ended."""

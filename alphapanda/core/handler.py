@@ -80,9 +80,10 @@ class Lane:
         return method(event)
 
     def hear(self, told: Event) -> None:
-        """Take feedback that this lane only notes."""
+        """Take feedback that this lane only notes. Raises ContractError where it has something to say to it."""
         self.heard = told.pos
-        self.handle(told)
+        if self.handle(told):
+            raise ContractError(f"{type(self).__name__} speaks on feedback ({told.id}): hosts would lose what it says")
 
     def snapshot(self) -> Any:
         """All state, copied: later events do not change it."""
@@ -159,7 +160,7 @@ def said_of(root: Event, rank: int, cause: Event, outputs: Outputs) -> list[Even
 def said_of_each(
     root: Event, rank: int, events: Sequence[Event], kind: type[Payload], take: Callable[[Event], Outputs]
 ) -> list[Event]:  # fmt: skip
-    """The same of the events of one type: `run_seq` of a stage with one lane, which takes these alone, and no feedback due."""
+    """The same of the events of one type: `run_seq` of a stage with one lane, taking only these, and having heard what is due."""
     if len(events) == 1:
         event = events[0]
         return said_of(root, rank, event, take(event)) if type(event.data) is kind else []

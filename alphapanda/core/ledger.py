@@ -12,6 +12,8 @@ from alphapanda.contracts.errors import ContractError
 from alphapanda.contracts.events import MarketTick
 
 E8 = 100_000_000
+E8_FLOAT = float(E8)
+"""The same for prices: a float is multiplied by a float faster."""
 ONE = E8
 """A multiplier of one, in the units `value_e8` takes."""
 
@@ -119,7 +121,7 @@ class Book:
         """
         if multipliers_e8 is None:
             try:  # to_e8 and value_e8 are written out: every fill comes by here
-                return [round(marks[token].last_price * 1e8) * quantity for token, quantity in self.held.items()]
+                return [round(marks[token].last_price * E8_FLOAT) * quantity for token, quantity in self.held.items()]
             except KeyError:
                 return self._worths_e8(marks, {})
         return self._worths_e8(marks, multipliers_e8)

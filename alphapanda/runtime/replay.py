@@ -1,7 +1,7 @@
 """The replay host: a tape through the whole pipeline, in one process.
 
-`Loop.step` is the specification: every seq goes through every stage before the next seq begins. `Replay.ticks` and
-`Replay.beats` are its short cuts for events that nobody says anything about; a test holds them to the same bytes.
+`Loop.step` is the specification: every seq goes through every stage before the next seq begins. `Replay` has short cuts,
+past the stages that would say nothing to an event; tests hold them to the same bytes.
 """
 
 from bisect import bisect_left

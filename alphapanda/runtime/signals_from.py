@@ -22,10 +22,8 @@ from alphapanda.core.handler import NOT_HEARD, Outputs, Taker
 from alphapanda.core.stretches import Ticks
 from alphapanda.pipeline import GENERATED
 from alphapanda.runtime.container import StrategySpec
-from alphapanda.runtime.replay import Replay, Rooms
+from alphapanda.runtime.replay import RUNNER, Replay, Rooms
 from alphapanda.services.strategy_runner.strategy import Strategy
-
-RUNNER_RANK = 2
 
 
 class Recorded(Strategy):
@@ -158,7 +156,7 @@ class RecordedSignals:
 
         def restored(events: list[Event]) -> None:
             emit([
-                Event(event.pos, event.ts_ns, self._causes[event.pos], event.data) if event.pos[2] == RUNNER_RANK else event
+                Event(event.pos, event.ts_ns, self._causes[event.pos], event.data) if event.pos[2] == RUNNER else event
                 for event in events
             ])  # fmt: skip
 

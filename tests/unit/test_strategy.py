@@ -2,14 +2,16 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 import alphapanda as ap
+from alphapanda.contracts.codec import decode, encode
 from alphapanda.contracts.errors import ConfigurationError
 from alphapanda.contracts.events import Event, StrategyHalted, TradingSignal
 from alphapanda.runtime.strategies import code_digest, find_class
 from alphapanda.services.strategy_runner.service import StrategyLane
-from tests.builders import INSTRUMENTS, session_open, tick
+from tests.builders import INSTRUMENTS, made, session_open, tick
 
 
 class Sample(ap.Strategy):
@@ -75,6 +77,27 @@ def test_what_is_no_signal_halts_the_strategy() -> None:
 
     (halted,) = said(lane(Wrong()), tick(1, 1.0))
     assert "yield self.buy" in halted.error
+
+
+class Whole(ap.Strategy):
+    """Says prices as ints where they are whole, and one that is no number at last."""
+
+    def on_market_data(self, tick: Any) -> Any:
+        yield self.buy(tick.instrument_token, 1, price=100, trigger=98, limit=99, stop_loss=90, take_profit=120)
+        if tick.last_price > 1:
+            yield self.buy(tick.instrument_token, 1, price="dear")  # type: ignore[arg-type]
+
+
+def test_prices_leave_as_floats_so_that_their_lines_come_back_as_they_were() -> None:
+    """Also by the short cut; what is no number halts the strategy."""
+    (signal,) = said(lane(Whole()), tick(1, 1.0))
+    prices = (signal.reference_price, *msgspec.structs.astuple(signal.terms))
+    assert [repr(one) for one in prices if isinstance(one, int | float)] == ["100.0", "99.0", "98.0", "90.0", "120.0"]
+    line = encode(made(1, 2, 1, signal))
+    assert encode(decode(line)) == line
+    room = lane(Whole())
+    ((_, ((_, short),)), (_, ((_, halted),))) = room.on_ticks([tick(n, float(n)).data for n in (1, 2)])  # type: ignore[misc]
+    assert (short, type(halted)) == (signal, StrategyHalted)
 
 
 def test_state_is_everything_but_parameters_and_can_be_put_back() -> None:

@@ -10,6 +10,7 @@ from alphapanda.adapters.tape import Tape
 from alphapanda.contracts.errors import ConfigurationError
 from alphapanda.pipeline import STAGES, Stage
 from alphapanda.runtime.container import AppContainer, StrategySpec
+from alphapanda.runtime.doctor import is_compiled
 from alphapanda.runtime.log.dead_letters import dead_letter
 from alphapanda.runtime.log.opening import folder_name
 from alphapanda.runtime.log.partitions import Partitioning
@@ -89,6 +90,7 @@ def state_digest(container: AppContainer, tape: Tape, specs: Sequence[StrategySp
         "settings": recorded(container.settings), "partitions": partitioning.counts, "profile": tape.profile.to_dict(),
         "strategies": [[one.strategy_id, one.lane, code_digest(type(one.strategy)), one.strategy.params()] for one in specs],
         "instruments": sorted(map(repr, tape.instruments.values())), "beat": tape.beat_interval_s,
+        "compiled": is_compiled(),  # compiled classes read no others' snapshots
     }  # fmt: skip
     sha.update(json.dumps(said, sort_keys=True, default=str).encode())
     return sha.hexdigest()

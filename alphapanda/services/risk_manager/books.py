@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from alphapanda.contracts.events import MarketTick
-from alphapanda.core.ledger import ONE, Book, to_e8, value_e8
+from alphapanda.core.ledger import E8_FLOAT, ONE, Book, to_e8, value_e8
 from alphapanda.services.risk_manager.state import Intent
 
 Multipliers = Mapping[int, int]
@@ -69,7 +69,7 @@ def cash_after_e8(
         cash_e8 -= value_e8(price_e8, quantity, multipliers_e8[token])
     for one, count in held.items():
         if count < 0 and (mark := marks.get(one)) is not None:
-            worth_e8 = round(mark.last_price * 1e8) * count  # to_e8 and value_e8 are written out: every order comes by here
+            worth_e8 = round(mark.last_price * E8_FLOAT) * count  # to_e8 and value_e8 are written out: every order comes by here
             cash_e8 += worth_e8 if multipliers_e8[one] == ONE else value_e8(worth_e8, 1, multipliers_e8[one])
     return cash_e8
 

@@ -7,7 +7,7 @@ import msgspec
 
 from alphapanda.contracts.events import OrderTerms, Product, SignalKind, TradingSignal
 from alphapanda.contracts.instruments import Instrument
-from alphapanda.core.ledger import to_e8, value_e8
+from alphapanda.core.ledger import to_e8, unless_one, value_e8
 from alphapanda.services.risk_manager import books
 from alphapanda.services.risk_manager.books import MarginRule
 from alphapanda.services.risk_manager.models import Figures, Proposal, RiskLimits, reduces
@@ -29,6 +29,7 @@ class Wants(msgspec.Struct, frozen=True):
     account: bool
     rates: bool
     margin: bool
+    crossing: bool
 
     @classmethod
     def of(cls, limits: RiskLimits) -> "Wants | None":
@@ -38,9 +39,9 @@ class Wants(msgspec.Struct, frozen=True):
             _any(limits.max_position),
             _any(*limits.account.model_dump().values()),
             _any(limits.duplicate_window_s, limits.orders_per_second, limits.orders_per_minute, limits.orders_per_day),
-            limits.require_margin,
+            limits.require_margin, limits.forbid_self_cross,
         )  # fmt: skip
-        return wants if any(msgspec.structs.astuple(wants)) or limits.forbid_self_cross else None
+        return wants if any(msgspec.structs.astuple(wants)) else None
 
 
 def _any(*limits: float | None) -> bool:
@@ -51,12 +52,13 @@ class Proposals:
     """Makes proposals of what a risk room knows; changes nothing. Figures that no limit needs are left at zero."""
 
     def __init__(
-        self, room: Any, limits: Mapping[str, RiskLimits], product: Product, protected: bool, margin: MarginRule
+        self, room: Any, limits: Mapping[str, RiskLimits], multipliers_e8: books.Multipliers, product: Product,
+        protected: bool, margin: MarginRule,
     ) -> None:  # fmt: skip
         """`limits` are each strategy's."""
         self._room, self._product, self._protected, self._margin = room, product, protected, margin
         self._instruments: Mapping[int, Instrument] = room.instruments
-        self._multipliers_e8 = {token: one.multiplier_e8 for token, one in self._instruments.items()}
+        self._multipliers_e8, self._odd_e8 = multipliers_e8, unless_one(multipliers_e8)
         self._products: dict[int, str] = {token: one.product(product) for token, one in self._instruments.items()}
         self._slices = room.limits.freeze_quantity == "slice"
         self._wants = {strategy_id: Wants.of(mine) for strategy_id, mine in limits.items()}
@@ -93,7 +95,7 @@ class Proposals:
         if terms is not None or kind in CHANGES:
             plain = self._with_terms(plain, terms, changed)
         wants = self._wants[strategy_id]
-        return plain if wants is None else self._with_figures(plain, signal, limits, wants, changed)
+        return plain if wants is None else self._with_figures(plain, signal, wants, changed)
 
     def _with_terms(self, p: Proposal, terms: OrderTerms | None, changed: Intent | None) -> Proposal:
         """What the signal's terms add, and the order that it changes."""
@@ -109,9 +111,9 @@ class Proposals:
         )  # fmt: skip
 
     def _with_figures(
-        self, p: Proposal, signal: TradingSignal, limits: RiskLimits, wants: Wants, changed: Intent | None
+        self, p: Proposal, signal: TradingSignal, wants: Wants, changed: Intent | None
     ) -> Proposal:  # fmt: skip
-        """The figures that these limits need."""
+        """The further figures that are wanted."""
         state: RiskState = self._room.state
         strategy_id, token, found = signal.strategy_id, signal.instrument_token, dict[str, Any]()
         if wants.book:
@@ -124,7 +126,7 @@ class Proposals:
             found |= self._rates(p.ts_ns, signal)
         if wants.margin:
             found["margin_after_e8"], found["margin_e8"] = self._margins(p, strategy_id, token, changed)
-        if limits.forbid_self_cross:
+        if wants.crossing:
             terms = signal.terms
             limit_e8 = None if terms is None or terms.limit_price is None else to_e8(terms.limit_price)
             found["crossing"] = books.crossing(strategy_id, token, p.quantity, limit_e8, state.intents)
@@ -155,7 +157,7 @@ class Proposals:
             return int(signal.size) - position
         if instrument is None or price_e8 == 0:
             return 0
-        equity_e8 = books.equity_e8(state.books[signal.strategy_id], state.marks, self._multipliers_e8)
+        equity_e8 = books.equity_e8(state.books[signal.strategy_id], state.marks, self._odd_e8)
         lot_e8 = value_e8(price_e8, instrument.lot_size, instrument.multiplier_e8)
         wanted_e8 = to_e8(signal.size) * equity_e8 // 100_000_000
         lots = abs(wanted_e8) // lot_e8 if lot_e8 > 0 else 0
@@ -173,7 +175,7 @@ class Proposals:
             for held_token, count in book.held.items():
                 held[held_token] = held.get(held_token, 0) + count
             books.on_its_way(held, books.counted(state.intents[one].values()))
-            equity_e8 += books.equity_e8(book, state.marks, self._multipliers_e8)
+            equity_e8 += books.equity_e8(book, state.marks, self._odd_e8)
         if changed is not None:
             held[token] = held.get(token, 0) - changed.quantity
         position = held.get(token, 0)
@@ -212,7 +214,7 @@ class Proposals:
             mark = state.marks.get(one)
             if count and mark is not None and one in self._instruments:
                 needed_e8 += self._margin(p.ts_ns, one, of, count, to_e8(mark.last_price))
-        return needed_e8, books.equity_e8(state.books[strategy_id], state.marks, self._multipliers_e8)
+        return needed_e8, books.equity_e8(state.books[strategy_id], state.marks, self._odd_e8)
 
 
 def gist(signal: TradingSignal) -> tuple[object, ...]:

@@ -31,7 +31,7 @@ from alphapanda.contracts.events import (
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.core.corporate_actions import Actions, act, adjust, due, quantity_after
 from alphapanda.core.handler import Lane, Outputs
-from alphapanda.core.ledger import Book, to_e8, value_e8
+from alphapanda.core.ledger import Book, to_e8, unless_one, value_e8
 from alphapanda.services.risk_manager.books import MarginRule, equity_e8, in_full
 from alphapanda.services.risk_manager.models import Proposal, RiskLimits
 from alphapanda.services.risk_manager.proposals import Proposals, gist, slices
@@ -74,9 +74,10 @@ class RiskManager(Lane):
         self._plain_checks = {strategy_id: asked(mine, plain=True) for strategy_id, mine in self._of.items()}
         self._cancel_checks = asked(limits, CANCEL_CHECKS)
         self._multipliers_e8 = {token: one.multiplier_e8 for token, one in instruments.items()}
+        self._odd_e8 = unless_one(self._multipliers_e8)
         self._counts_rates = any((limits.orders_per_second, limits.orders_per_minute, limits.orders_per_day))
         self._tracks_highest = any(one.max_drawdown is not None for one in (limits.account, *self._of.values()))
-        self._proposals = Proposals(self, self._of, product, protected, margin)
+        self._proposals = Proposals(self, self._of, self._multipliers_e8, product, protected, margin)
         self.watcher: Watcher | None = None  # is told of each decision
         self._note_equity(opens=True)
 
@@ -232,7 +233,7 @@ class RiskManager(Lane):
     def _note_equity(self, *, opens: bool) -> None:
         """Note each book's equity, and their sum: as the day's first, and where it is the highest so far."""
         state = self.state
-        now = {name: equity_e8(book, state.marks, self._multipliers_e8) for name, book in state.books.items()}
+        now = {name: equity_e8(book, state.marks, self._odd_e8) for name, book in state.books.items()}
         now[ACCOUNT] = sum(now.values())
         if opens:
             state.equity_at_open_e8 = now

@@ -12,6 +12,8 @@ from operator import length_hint
 from pathlib import PurePath
 from typing import Any
 
+import msgspec
+
 from alphapanda.contracts.errors import ContractError
 from alphapanda.contracts.events import (
     FEEDBACK_EVENTS,
@@ -39,6 +41,8 @@ HOOKS: dict[type[Payload], str] = {
     OrderCancelled: "on_cancel",
     OrderFailed: "on_failure",
 }
+PRICES = ("limit_price", "trigger_price", "stop_loss", "take_profit")
+"""Of a signal's terms."""
 
 
 @dataclass(slots=True)
@@ -124,11 +128,14 @@ class StrategyLane(Lane):
 
     def _sent(self, signals: list[TradingSignal]) -> Outputs:
         """Signals as outputs. Raises ContractError for what is not a signal of this strategy's own."""
+        outputs: list[tuple[int, Payload]] = []
         for signal in signals:
             if type(signal) is not TradingSignal or signal.strategy_id != self.strategy_id or type(signal.size) is not float:
                 raise ContractError(f"{self.strategy_id} yielded {signal!r}: yield self.buy, sell, target or weight(...)")
+            plain = signal.reference_price is None and signal.terms is None
+            outputs.append((self.lane, signal if plain else _in_floats(signal)))
         self.state.signals += len(signals)
-        return [(self.lane, signal) for signal in signals]
+        return outputs
 
     def _halt(self, error: BaseException) -> Outputs:
         """Stop handing events to this strategy, and say where it failed: the author's line, else the class."""
@@ -146,6 +153,20 @@ class StrategyLane(Lane):
         lane, strategy = snapshot
         super().restore(lane)
         self.strategy.restore(strategy)
+
+
+def _in_floats(signal: TradingSignal) -> TradingSignal:
+    """The signal with every price as a float: authors write whole ones as ints, and the wire form would tell them apart."""
+    terms = signal.terms
+    if terms is not None:
+        terms = msgspec.structs.replace(terms, **{name: _float(getattr(terms, name)) for name in PRICES})
+    return msgspec.structs.replace(signal, reference_price=_float(signal.reference_price), terms=terms)
+
+
+def _float(price: object) -> float | None:
+    if price is not None and not isinstance(price, int | float):
+        raise ContractError(f"a price is a number or None, and this is {price!r}")
+    return None if price is None else float(price)
 
 
 def _by_tick(said: list[tuple[int, TradingSignal]]) -> list[tuple[int, list[TradingSignal]]]:
