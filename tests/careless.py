@@ -19,7 +19,7 @@ def on_grid(price: float) -> float:
 
 
 class Careless(ap.Strategy):
-    """Says anything, at one tick in `one_in`; its code fails at its tick number `fails_at`."""
+    """Says anything, at one tick in `one_in`; its code fails at its tick number `fails_at` or soon after."""
 
     seed: int = 1
     one_in: int = 4
@@ -79,7 +79,7 @@ class Careless(ap.Strategy):
 
     def on_market_data(self, tick: Any) -> Any:
         self.seen += 1
-        if self.seen == self.fails_at:
+        if 0 < self.fails_at <= self.seen:
             yield self.buy(tick.instrument_token)
             raise RuntimeError("as authors' code does")
         if self.now(self.one_in):
@@ -106,7 +106,7 @@ class OnBars(Careless):
     """Also speaks at bars: with it nobody may skip a beat."""
 
     def features(self) -> Any:
-        return [ap.Bars("5s"), ap.Sma(3)]
+        return [ap.Bars("5s"), ap.Sma(3, "5s")]
 
     def on_bar(self, bar: Any) -> Any:
         if self.now(4):
