@@ -10,7 +10,7 @@ machine without I/O. The order of calls is fixed:
 """
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
 
 from mypy_extensions import mypyc_attr
@@ -120,7 +120,7 @@ def run_seq(
     return stamped(inputs[0], rank, said) if said else []
 
 
-def _hear(lane: LaneProtocol, feedback: Iterable[Event], due_ts_ns: int, said: list[tuple[Event, Outputs]]) -> None:
+def _hear(lane: LaneProtocol, feedback: Sequence[Event], due_ts_ns: int, said: list[tuple[Event, Outputs]]) -> None:
     for told in feedback:
         if told.ts_ns > due_ts_ns:
             return
