@@ -13,10 +13,11 @@ from typing import Any
 
 import polars as pl
 
+from alphapanda.adapters.event_batch import by_type
 from alphapanda.adapters.tape import Tape
 from alphapanda.adapters.tape_writer import TapeWriter
 from alphapanda.contracts.codec import encode
-from alphapanda.contracts.events import Event, FeedGap, HaltStrategy, KillSwitch
+from alphapanda.contracts.events import STAGE_EVENTS, Event, FeedGap, HaltStrategy, KillSwitch
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.reference.profiles import load_profile
 from alphapanda.runtime.container import AppContainer, StrategySpec, named
@@ -179,6 +180,30 @@ class RandomWorld:
         emitted: list[Event] = []
         drive(self.host(emitted, prices), self.tape, None, None, batch_rows)
         return emitted
+
+    def booked_behind(self, events_a_batch: int, *, cold: bool = False) -> list[Event]:
+        """With a portfolio that is handed its part a batch at a time, as the process that writes a run is."""
+        waiting, booked = list[Event](), list[Event]()
+        host = self.host(waiting)
+        if cold:
+            start_cold(host, self.tape, COLD_START)
+        bookings, noted = host.portfolio_behind()
+
+        def book() -> None:
+            batch = bookings(by_type(waiting) | noted())
+            assert not set(batch) - set(STAGE_EVENTS)
+            booked.extend(sorted((event for events in batch.values() for event in events), key=lambda event: event.pos))
+            waiting.clear()
+
+        def emit(events: list[Event]) -> None:
+            waiting.extend(events)
+            if len(waiting) >= events_a_batch:
+                book()
+
+        host.emit = emit
+        drive(host, self.tape, COLD_START if cold else None, None, 50)
+        book()
+        return booked
 
     def restored(self) -> list[Event]:
         """The same, with a snapshot and its restoration here and there: half of them into rooms that are new."""

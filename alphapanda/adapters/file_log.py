@@ -17,8 +17,8 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from alphapanda.adapters.durable import sync
 from alphapanda.adapters.file_frames import LOGGER, Cursor, PartitionFile, Row
-from alphapanda.adapters.run_folder import sync
 from alphapanda.runtime.log.protocol import Headers, LogError, Partition, Record
 
 FORMAT = 1

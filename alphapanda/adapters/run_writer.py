@@ -1,41 +1,59 @@
 """A process that writes a run's files while the loop goes on.
 
 Events go to it through a pipe, as msgpack, a batch at a time; it encodes, hashes and stores them (`topic_files`), and at
-the end says the digests. It writes nothing but what it was given, in the order in which it was given.
+the end says the digests. What it is to do with a batch before that, it is given as `Work`.
 """
 
 import fcntl
 import gc
-import json
 import os
+import pickle
 import re
 import signal
 import struct
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO, NoReturn, Protocol
 
 import msgspec
 
+from alphapanda.adapters.event_batch import Batch
 from alphapanda.adapters.memory import peak_rss_mb
-from alphapanda.adapters.topic_files import TopicFiles
+from alphapanda.adapters.topic_files import Tally, TopicFiles
 from alphapanda.contracts.errors import AlphaPandaError
 from alphapanda.contracts.events import STAGE_EVENTS, Event, Payload
 
 BATCHES_WAITING, PIPE_BYTES = 64, 1 << 20
-_HEAD = struct.Struct("<II")  # place in STAGE_EVENTS, bytes that follow
-_BATCH_ENDS, _ALL_ENDS = len(STAGE_EVENTS), len(STAGE_EVENTS) + 1
+_HEAD = struct.Struct("<II")  # which of the types, or what ends; bytes that follow
+_BATCH_ENDS, _ALL_ENDS = 1_000, 1_001
 _RAISED = re.compile(r"^\w[\w.]*(Error|Exception)\b", re.MULTILINE)
 """Where a traceback names what was raised."""
-_PLACES = {cls: place for place, cls in enumerate(STAGE_EVENTS)}
 
 
 class RunWriterError(AlphaPandaError):
     """The process that writes a run's files failed."""
+
+
+class Work(Protocol):
+    """What is done with each batch before it is written; it is pickled on its way to the process."""
+
+    notes: tuple[type[Payload], ...]  # the types it takes out of batches, beside the pipeline's own
+
+    def __call__(self, batch: Batch) -> Batch:
+        """What is to be written."""
+        ...
+
+
+class Written(msgspec.Struct):
+    """What the process says at the end."""
+
+    digests: dict[str, str]  # by topic
+    tally: Tally
+    peak_rss_mb: float  # the most memory it held
 
 
 class WriterProcess:
@@ -45,8 +63,8 @@ class WriterProcess:
     own would get the interpreter only now and then beside a busy loop, and the writer would wait for it.
     """
 
-    def __init__(self, folder: Path, feature_names: tuple[str, ...]) -> None:
-        command = [sys.executable, "-m", __spec__.name, str(folder), json.dumps(feature_names)]
+    def __init__(self, folder: Path, feature_names: tuple[str, ...], work: Work | None = None) -> None:
+        command = [sys.executable, "-m", __spec__.name]
         self._errors = (folder / "writer.log").open("w+b")
         self.process = subprocess.Popen(  # noqa: S603  # our own module
             command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
@@ -57,13 +75,17 @@ class WriterProcess:
         assert self.process.stdout is not None  # noqa: S101  # so was this
         self._pipe, self._answer = self.process.stdin.fileno(), self.process.stdout
         _widen(self._pipe)
+        types = types_of(work)
+        self._places = {cls: place for place, cls in enumerate(types)}
+        start = pickle.dumps((folder, feature_names, work))
+        self._send(_HEAD.pack(0, len(start)) + start, 0)
 
-    def take(self, batch: dict[type[Payload], list[Event]]) -> None:
+    def take(self, batch: Batch) -> None:
         """Hand over events by type, each list in `pos` order. Raises RunWriterError once the process has failed."""
         parts = []
         for cls, events in batch.items():
             body = self._encode(events)
-            parts += [_HEAD.pack(_PLACES[cls], len(body)), body]
+            parts += [_HEAD.pack(self._places[cls], len(body)), body]
         self._send(b"".join([*parts, _HEAD.pack(_BATCH_ENDS, 0)]), BATCHES_WAITING)
 
     def _send(self, batch: bytes, may_wait: int) -> None:
@@ -82,16 +104,15 @@ class WriterProcess:
             else:
                 self._waiting[0] = self._waiting[0][written:]
 
-    def close(self) -> tuple[dict[str, str], float]:
-        """Wait for the files; returns the digest of each topic, and the most memory the process held, in MB."""
+    def close(self) -> Written:
+        """Wait for the files."""
         self._send(_HEAD.pack(_ALL_ENDS, 0), 0)
         answer = self._answer.read()
         if not answer:
             self._fail()
         self._errors.close()
         Path(self._errors.name).unlink()
-        said = json.loads(answer)
-        return said["digests"], said["peak_rss_mb"]
+        return msgspec.json.decode(answer, type=Written)
 
     def _fail(self) -> NoReturn:
         self.process.wait()
@@ -115,35 +136,46 @@ def _widen(pipe: int) -> None:
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
-def batches(pipe: BinaryIO) -> Iterator[dict[type[Payload], list[Event]]]:
+def types_of(work: Work | None) -> tuple[type[Payload], ...]:
+    """The types that batches may have."""
+    return (*STAGE_EVENTS, *(() if work is None else work.notes))
+
+
+def _head(pipe: BinaryIO) -> tuple[int, int]:
+    head = pipe.read(_HEAD.size)
+    if len(head) < _HEAD.size:
+        raise EOFError("the loop ended before the run did")
+    return _HEAD.unpack(head)
+
+
+def batches(pipe: BinaryIO, types: Sequence[type[Payload]]) -> Iterator[Batch]:
     """The batches that a `WriterProcess` sends. Raises EOFError where the pipe ends before it should."""
-    typed = [
-        msgspec.defstruct(f"{cls.__name__}Event", [("data", cls)], bases=(Event,), frozen=True, gc=False) for cls in STAGE_EVENTS
-    ]
+    typed = [msgspec.defstruct(f"{cls.__name__}Event", [("data", cls)], bases=(Event,), frozen=True, gc=False) for cls in types]
     decoders = [msgspec.msgpack.Decoder(list[one]) for one in typed]  # type: ignore[valid-type]
-    batch: dict[type[Payload], list[Event]] = {}
+    batch: Batch = {}
     while True:
-        head = pipe.read(_HEAD.size)
-        if len(head) < _HEAD.size:
-            raise EOFError("the loop ended before the run did")
-        place, length = _HEAD.unpack(head)
+        place, length = _head(pipe)
         if place == _ALL_ENDS:
             return
         if place == _BATCH_ENDS:
             yield batch
             batch = {}
         else:
-            batch[STAGE_EVENTS[place]] = decoders[place].decode(pipe.read(length))
+            batch[types[place]] = decoders[place].decode(pipe.read(length))
 
 
 def main() -> None:
-    """Write what comes in; print the digests."""
+    """Write what comes in; say what was written."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to both: the loop decides
     gc.disable()  # events and frames hold no cycles: looking for them takes an eighth of the time
-    files = TopicFiles(Path(sys.argv[1]), tuple(json.loads(sys.argv[2])))
-    for batch in batches(sys.stdin.buffer):
-        files.take(batch)
-    sys.stdout.write(json.dumps({"digests": files.close(), "peak_rss_mb": peak_rss_mb()}))
+    pipe = sys.stdin.buffer
+    _, length = _head(pipe)
+    folder, feature_names, work = pickle.loads(pipe.read(length))  # noqa: S301  # of the process that started this one
+    files = TopicFiles(folder, feature_names)
+    for batch in batches(pipe, types_of(work)):
+        files.take(batch if work is None else work(batch))
+    digests = files.close()
+    sys.stdout.buffer.write(msgspec.json.encode(Written(digests, files.tally, peak_rss_mb())))
     sys.stdout.flush()
     os.close(sys.stdout.fileno())  # everything is written: the loop need not wait while memory is given back
     os._exit(0)

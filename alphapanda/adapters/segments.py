@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from alphapanda.adapters.run_folder import sync
+from alphapanda.adapters.durable import sync
 from alphapanda.contracts.errors import AlphaPandaError
 from alphapanda.contracts.events import Pos
 from alphapanda.runtime.log.protocol import Partition

@@ -8,6 +8,7 @@ bounded memory: one segment of ticks and one date of the other events at a time.
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -97,11 +98,14 @@ class Tape:
 
     def verify(self) -> None:
         """Compare every file with its digest in the manifest. Raises TapeError naming the file."""
-        for file in self.manifest["files"]:
-            path = self.path / file["path"]
+        paths = [self.path / file["path"] for file in self.manifest["files"]]
+        for path in paths:
             if not path.exists():
                 raise TapeError(f"{path} is missing: the tape is not whole")
-            if file_digest(path) != file["sha256"]:
+        with ThreadPoolExecutor() as pool:
+            digests = list(pool.map(file_digest, paths))
+        for path, digest, file in zip(paths, digests, self.manifest["files"], strict=True):
+            if digest != file["sha256"]:
                 raise TapeError(f"{path} was changed after the tape was written: its SHA-256 differs from the manifest's")
 
     @property
@@ -112,19 +116,20 @@ class Tape:
 
     def runs(
         self, start: Seq | None = None, end: Seq | None = None, batch_rows: int = 4_096,
-        heard_beats: BeatChoice | None = None,
+        heard_beats: BeatChoice | None = None, *, read_ahead: bool = False,
     ) -> Iterator[Stretch]:  # fmt: skip
         """Everything in [start, end) in seq order; each run is of one kind, and of at most `batch_rows` ticks.
 
-        `heard_beats` chooses by their times, date by date, which beats are wanted at all.
+        `heard_beats` chooses by their times, date by date, which beats are wanted at all. With `read_ahead` a thread reads
+        the next segment of ticks while this one is used.
         """
         first, last = self.seqs
         low, high = _key(start or first), _key(end or last)
         for date in self.manifest["dates"]:
             others = self._others(date, low, high, heard_beats)
             done = 0
-            for file in self._files(TICKS, date, low, high):
-                frame = _read(self.path / file["path"])
+            paths = [self.path / file["path"] for file in self._files(TICKS, date, low, high)]
+            for frame in _read_ahead(paths) if read_ahead else map(_read, paths):
                 keys = _keys(frame)
                 a, b = np.searchsorted(keys, [low, high])
                 for at in range(a, b, batch_rows):
@@ -232,6 +237,17 @@ def _read(path: Path) -> pl.DataFrame:
         raise TapeError(f"{path} is missing: the tape is not whole") from error
     except pl.exceptions.PolarsError as error:
         raise TapeError(f"{path} cannot be read as Parquet: {error}") from error
+
+
+def _read_ahead(paths: Sequence[Path]) -> Iterator[pl.DataFrame]:
+    with ThreadPoolExecutor(1) as pool:
+        coming: Future[pl.DataFrame] | None = None
+        for path in paths:
+            ready, coming = coming, pool.submit(_read, path)
+            if ready is not None:
+                yield ready.result()
+        if coming is not None:
+            yield coming.result()
 
 
 def file_digest(path: Path) -> str:

@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from alphapanda.adapters.durable import sync
 from alphapanda.adapters.instrument_table import write_instruments
-from alphapanda.adapters.run_folder import sync
 from alphapanda.adapters.tape import FORMAT, TICK_FIELDS, file_digest
 from alphapanda.contracts.codec import encode
 from alphapanda.contracts.errors import TapeError

@@ -19,8 +19,10 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from alphapanda.adapters.durable import sync
+from alphapanda.adapters.event_batch import Batch
 from alphapanda.contracts.codec import Encoded, encoded, wire_name
-from alphapanda.contracts.events import Event, ExecMode, Payload
+from alphapanda.contracts.events import Event, ExecMode, Payload, RejectedSignal
 from alphapanda.pipeline import COPIES, FILLED, OUTPUT_TOPICS, STAGES, TOPIC_OF
 
 ROWS_A_FRAME, ROWS_A_PART = 1_000, 250_000
@@ -194,7 +196,7 @@ class TopicFile(TopicLines):
         self.frames = []
 
     def close(self) -> None:
-        """Write what is left as one file."""
+        """Write what is left as one file, and sync it."""
         if not self.parts or self._events:
             self.finish()
         if self.frames:
@@ -205,6 +207,22 @@ class TopicFile(TopicLines):
             pl.scan_parquet(self.parts, glob=False).sink_parquet(self.path, compression="zstd", maintain_order=True)
             for part in self.parts:
                 part.unlink()
+        sync(self.path)
+
+
+class Tally(msgspec.Struct):
+    """How many events there were."""
+
+    events: dict[str, int] = {}  # by type
+    refused: dict[str, int] = {}  # signals that risk refused, by reason
+
+    def take(self, batch: Batch) -> None:
+        """Count these."""
+        for cls, events in batch.items():
+            self.events[cls.__name__] = self.events.get(cls.__name__, 0) + len(events)
+        for event in batch.get(RejectedSignal, ()):
+            reason = event.data.reason  # type: ignore[attr-defined]
+            self.refused[reason] = self.refused.get(reason, 0) + 1
 
 
 class TopicFiles:
@@ -218,9 +236,11 @@ class TopicFiles:
         self.folder = folder
         self.files = {topic: TopicFile(folder, topic, TopicColumns(classes, feature_names)) for topic, classes in made.items()}
         self.topics: dict[str, TopicLines] = {topic: self.files.get(topic) or TopicLines(None) for topic in OUTPUT_TOPICS}
+        self.tally = Tally()
 
-    def take(self, batch: dict[type[Payload], list[Event]]) -> None:
+    def take(self, batch: Batch) -> None:
         """Take events by type, each list in `pos` order; no later batch has an event before these."""
+        self.tally.take(batch)
         topics: dict[str, list[Event]] = {}
         for cls, events in batch.items():
             mine = topics.setdefault(TOPIC_OF[cls], [])
@@ -252,6 +272,7 @@ class TopicFiles:
         else:
             chosen = pl.scan_parquet(fills.path, glob=False).filter(pl.col("exec_mode") == mode.value)
             chosen.sink_parquet(path, compression="zstd", maintain_order=True)
+        sync(path)
 
     def digests(self) -> dict[str, str]:
         """The digest of each topic."""

@@ -82,7 +82,7 @@ class Lane:
     def hear(self, told: Event) -> None:
         """Take feedback that this lane only notes. Raises ContractError where it has something to say to it."""
         self.heard = told.pos
-        if self.handle(told):
+        if self._methods[type(told.data)](told):
             raise ContractError(f"{type(self).__name__} speaks on feedback ({told.id}): hosts would lose what it says")
 
     def snapshot(self) -> Any:
@@ -151,7 +151,7 @@ def stamped(root: Event, rank: int, said: Sequence[tuple[Event, Outputs]]) -> li
 def said_of(root: Event, rank: int, cause: Event, outputs: Outputs) -> list[Event]:
     """The same of one cause."""
     if len(outputs) != 1:
-        return stamped(root, rank, ((cause, outputs),))
+        return stamped(root, rank, ((cause, outputs),)) if outputs else []
     ((lane, data),) = outputs  # as nearly always
     pos = root.pos
     return [Event((pos[0], pos[1], rank, lane, 0), root.ts_ns, cause.pos, data)]

@@ -6,7 +6,7 @@ past the stages that would say nothing to an event; tests hold them to the same 
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import groupby, islice
 from typing import Any
 
@@ -14,18 +14,21 @@ import numpy as np
 from mypy_extensions import mypyc_attr
 from numpy.typing import NDArray
 
+from alphapanda.adapters.event_batch import Batch
 from alphapanda.contracts.events import (
     FEEDBACK_EVENTS,
     Beat,
     Event,
     MarketTick,
     OrderFill,
+    OrderPlaced,
     TradingSignal,
     ValidatedSignal,
 )  # fmt: skip
 from alphapanda.core.handler import LaneProtocol, Outputs, run_seq, said_of, said_of_each, still_unheard
 from alphapanda.core.stretches import Beats, Stretch, Ticks
 from alphapanda.pipeline import FEEDBACK, STAGES, TOPIC_OF, Stage
+from alphapanda.runtime.behind import Behind, Bookings
 from alphapanda.services.feature_engine.service import InstrumentLane
 from alphapanda.services.portfolio_manager.service import PortfolioManager
 from alphapanda.services.risk_manager.service import RiskManager
@@ -150,6 +153,14 @@ class Replay:
             unheard.clear()
             unheard.extend(kept)
 
+    def portfolio_behind(self) -> tuple[Bookings, Callable[[], Batch]]:
+        """From here on have what the portfolio would take noted (see `behind`); returns who takes the notes, and gives them."""
+        portfolio = self.rooms.portfolio
+        behind = self.rooms.portfolio = Behind(portfolio)
+        _, lanes, _, _ = self.loop.rooms[-1]
+        lanes[:] = [behind]  # type: ignore[index]
+        return Bookings(portfolio), behind.noted
+
     def event(self, root: Event) -> None:
         """Any event, by the specification."""
         if made := self.loop.step(root):
@@ -223,13 +234,10 @@ class Replay:
         working, marks = self.rooms.engine.state.working, self.rooms.marks
         unnoted, noted = zip(tokens, ticks, strict=True), 0
         for place, outputs in (*self._said(tokens, ticks), (len(ticks), ())):
-            at = noted
-            while working and at < place:
-                if tokens[at] in working:
-                    marks.update(islice(unnoted, at + 1 - noted))
-                    noted = at + 1
-                    self._match(run, at)
-                at += 1
+            while working and (at := _next_of(tokens, working, noted, place)) < place:
+                marks.update(islice(unnoted, at + 1 - noted))
+                noted = at + 1
+                self._match(run, at)
             marks.update(islice(unnoted, place + 1 - noted))
             noted = place + 1
             if outputs:
@@ -270,6 +278,9 @@ class Replay:
         weighed = said_of_each(root, RISK, made, TradingSignal, rooms.risk.on_signal)
         orders = said_of_each(root, ENGINE, weighed, ValidatedSignal, rooms.engine.on_validated)
         made += weighed
+        if len(orders) == 1 and type(orders[0].data) is OrderPlaced:  # as nearly always: nothing to book or to hear
+            made += orders
+            return made
         return self._booked(root, made, orders)
 
     def _match(self, run: Ticks, at: int) -> None:
@@ -283,10 +294,25 @@ class Replay:
         booked = said_of_each(root, PORTFOLIO, orders, OrderFill, self.rooms.portfolio.on_fill)
         for event in orders:
             if type(event.data) in FEEDBACK_EVENTS:
-                self.loop.tell(event)
+                if self._hearing:
+                    self.loop.tell(event)
+                else:
+                    self._risk_unheard.append(event)  # risk hears all of them
         made += orders
         made += booked
         return made
+
+
+def _next_of(tokens: list[int], wanted: Collection[int], start: int, stop: int) -> int:
+    """The first place in [start, stop) with a token that is wanted, else `stop`."""
+    if len(wanted) == 1:  # as nearly always
+        try:
+            return tokens.index(next(iter(wanted)), start, stop)
+        except ValueError:
+            return stop
+    while start < stop and tokens[start] not in wanted:
+        start += 1
+    return start
 
 
 def _has_signal(made: list[Event]) -> bool:

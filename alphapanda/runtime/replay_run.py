@@ -5,8 +5,8 @@ import hashlib
 import json
 import subprocess
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from alphapanda.adapters.memory import peak_rss_mb
 from alphapanda.adapters.run_folder import RunFolder, run_digest
 from alphapanda.adapters.tape import Seq, Tape
+from alphapanda.adapters.topic_files import Tally
 from alphapanda.contracts import events as e
 from alphapanda.contracts.codec import parse_rfc3339
 from alphapanda.contracts.errors import ConfigurationError, TapeError
@@ -72,21 +73,24 @@ def run_replay(
     host = Replay if signals is None else signals.host
     rooms = container.rooms(tape, specs)
     with RunFolder(out or container.runs_root, feature_names(specs)) as folder:
-        replay = host(rooms, container.settings.pipeline.feedback_delay_ms, folder.write)
+        replay = host(rooms, container.settings.pipeline.feedback_delay_ms, folder.waiting.extend)
         if low is not None and low > tape.seqs[0]:
             start_cold(replay, tape, low)
+        folder.have_done(*replay.portfolio_behind())
         with _seldom_collected():
-            ticks = drive(replay, tape, low, high, container.settings.replay.batch_rows, progress)
+            ticks = drive(replay, tape, low, high, container.settings.replay.batch_rows, progress, folder.pass_on)
         if not ticks:
             raise TapeError(f"{tape.path} has no tick in the range that was asked for")
-        digests = folder.close()
+        with ThreadPoolExecutor(1) as beside:
+            revision = beside.submit(git_revision)
+            written = folder.close()
         seconds = time.perf_counter() - began
-        digest = run_digest(digests)
+        digest = run_digest(written.digests)
         run_id = f"{wall:%Y%m%d-%H%M%S-%f}-{digest[:8]}"
         manifest: dict[str, Any] = {
             "run_id": run_id,
             "created": wall.isoformat(timespec="microseconds"), "kind": "replay", "version": version("alphapanda"),
-            "git_revision": git_revision(),
+            "git_revision": revision.result(),
             "tape": {"path": str(tape.path), "digest": tape.digest, "profile": tape.profile.to_dict(), "zone": tape.profile.zone,
                      "start": list(low or tape.seqs[0]), "end": list(high or tape.seqs[1]),
                      "beat_interval_s": tape.beat_interval_s, "columns": tape.columns},
@@ -94,10 +98,10 @@ def run_replay(
             "strategies": parameters, "signals_from": None if signals is None else signals.source,
             "settings": recorded(container.settings),
             "charges_version": container.charges(tape.profile.charges).version, "seed": None,
-            "digests": digests, "digest": digest, "counts": counted(folder.counts, folder.refused, ticks),
+            "digests": written.digests, "digest": digest, "counts": counted(written.tally, ticks),
             "warm_up": _warm_up(rooms), "open_orders": sum(map(len, rooms.engine.state.working.values())),
             "seconds": round(seconds, 6), "ticks_per_s": round(ticks / seconds),
-            "peak_rss_mb": round(peak_rss_mb() + folder.writer_rss_mb, 1),
+            "peak_rss_mb": round(peak_rss_mb() + written.peak_rss_mb, 1),
         }  # fmt: skip
         return Finished(run_id, folder.publish(run_id, manifest, list(tape.instruments.values())), manifest)
 
@@ -116,12 +120,15 @@ def _seldom_collected() -> Iterator[None]:
 
 
 def drive(
-    replay: Replay, tape: Tape, start: Seq | None, end: Seq | None, batch_rows: int, progress: Progress | None = None
-) -> int:
-    """Hand the tape to the loop, run by run. Returns the number of ticks."""
+    replay: Replay, tape: Tape, start: Seq | None, end: Seq | None, batch_rows: int, progress: Progress | None = None,
+    after_each: Callable[[], None] | None = None,
+) -> int:  # fmt: skip
+    """Hand the tape to the loop, run by run, and call `after_each`. Returns the number of ticks."""
     ticks, told, total = 0, 0, tape.manifest["ticks"]
-    for run in tape.runs(start, end, batch_rows, replay.heard_beats):
+    for run in tape.runs(start, end, batch_rows, replay.heard_beats, read_ahead=True):
         replay.take(run)
+        if after_each is not None:
+            after_each()
         if isinstance(run, Ticks):
             ticks += len(run.numbers)
             if progress is not None and ticks - told >= batch_rows:
@@ -156,14 +163,15 @@ def described(spec: StrategySpec) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def counted(made: Mapping[type[Payload], int], refused: Counter[str], ticks: int) -> dict[str, Any]:
+def counted(tally: Tally, ticks: int) -> dict[str, Any]:
     """A manifest's counts: ticks, events by kind, rejections by reason."""
     names: dict[str, type[Payload]] = {
         "bars": e.Bar, "features": e.FeatureSet, "signals": e.TradingSignal, "validated": e.ValidatedSignal,
         "orders": e.OrderPlaced, "fills": e.OrderFill, "cancelled": e.OrderCancelled, "failed": e.OrderFailed,
         "halted": e.StrategyHalted, "snapshots": e.PortfolioSnapshot,
     }  # fmt: skip
-    return {"ticks": ticks, **{name: made[cls] for name, cls in names.items()}, "rejected": dict(sorted(refused.items()))}
+    made = {name: tally.events.get(cls.__name__, 0) for name, cls in names.items()}
+    return {"ticks": ticks, **made, "rejected": dict(sorted(tally.refused.items()))}
 
 
 def _warm_up(rooms: Rooms) -> list[dict[str, object]]:

@@ -10,7 +10,7 @@ import pytest
 from alphapanda.adapters import run_writer
 from alphapanda.adapters.run_writer import RunWriterError, WriterProcess, batches
 from alphapanda.adapters.topic_files import TopicFiles
-from alphapanda.contracts.events import Event, Payload, SignalKind, TradingSignal
+from alphapanda.contracts.events import STAGE_EVENTS, Event, Payload, SignalKind, TradingSignal
 from alphapanda.pipeline import GENERATED
 from tests.builders import made
 
@@ -43,13 +43,13 @@ def test_the_process_stores_what_it_was_given(
     for number in range(20):
         files.take(signals(number))
         writer.take(signals(number))
-    digests, _ = writer.close()
+    written = writer.close()
     writer.stop()
     name = f"{GENERATED}.parquet"
     expected = files.close()
     assert pl.read_parquet(there / name).equals(pl.read_parquet(here / name))
     assert sorted(path.name for path in there.iterdir()) == sorted(path.name for path in here.iterdir())
-    assert digests == expected
+    assert (written.digests, written.tally) == (expected, files.tally)
 
 
 def test_a_process_that_fails_while_the_loop_goes_on_says_why(tmp_path: Path) -> None:
@@ -83,4 +83,4 @@ def test_the_process_ends_when_told_to(tmp_path: Path, given: int) -> None:
 def test_a_pipe_that_ends_early_is_an_error() -> None:
     """A run whose loop ended before it was whole is not finished."""
     with pytest.raises(EOFError, match="the loop ended before the run did"):
-        list(batches(io.BytesIO(b"")))
+        list(batches(io.BytesIO(b""), STAGE_EVENTS))

@@ -42,6 +42,15 @@ def test_batches_give_the_lines_of_the_specification(world: RandomWorld, batch_r
     assert difference(world.driven(batch_rows), world.specified) is None
 
 
+@pytest.mark.parametrize("events_a_batch", [1, 40, 100_000])
+def test_a_portfolio_behind_the_loop_says_what_it_would_say_in_it(world: RandomWorld, events_a_batch: int) -> None:
+    assert difference(world.booked_behind(events_a_batch), world.specified) is None
+
+
+def test_a_portfolio_behind_a_cold_start_begins_with_what_the_start_left(world: RandomWorld) -> None:
+    assert difference(world.booked_behind(40, cold=True), world.from_the_middle(by_short_cuts=False)) is None
+
+
 def test_restored_snapshots_leave_no_trace(world: RandomWorld) -> None:
     assert difference(world.restored(), world.specified) is None
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from alphapanda.adapters.run_folder import sync
+from alphapanda.adapters.durable import sync
 from alphapanda.contracts.errors import AlphaPandaError, ConfigurationError
 from alphapanda.research.search.evaluate import Result
 from alphapanda.research.search.plan import Plan, encoded, plain

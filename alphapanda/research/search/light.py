@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import msgspec
 import polars as pl
 
-from alphapanda.adapters.event_batch import EVENTS_A_BATCH, EventBatch
+from alphapanda.adapters.event_batch import EVENTS_A_BATCH, by_type
 from alphapanda.adapters.instrument_table import instruments_frame
 from alphapanda.adapters.run_folder import run_digest
 from alphapanda.adapters.tape import Seq, Tape
-from alphapanda.adapters.topic_files import TopicColumns, TopicFiles, TopicLines
+from alphapanda.adapters.topic_files import Tally, TopicColumns, TopicFiles, TopicLines
 from alphapanda.contracts.errors import TapeError
 from alphapanda.contracts.events import Event, OrderFill, Payload, PortfolioSnapshot, StrategyHalted
 from alphapanda.pipeline import FILLED, OUTPUT_TOPICS, SNAPSHOTS
@@ -37,16 +37,18 @@ class HashedTopics(TopicFiles):
     def __init__(self) -> None:
         kept = {topic: TopicColumns([cls], ()) for topic, cls in KEPT.items()}
         self.topics = {topic: TopicLines(kept.get(topic)) for topic in OUTPUT_TOPICS}
-        self.batch = EventBatch()
+        self.tally = Tally()
+        self._waiting: list[Event] = []
         self.halted: list[StrategyHalted] = []
 
     def write(self, events: list[Event]) -> None:
         """Take events in `pos` order."""
-        if self.batch.add(events) >= EVENTS_A_BATCH:
+        self._waiting += events
+        if len(self._waiting) >= EVENTS_A_BATCH:
             self._pass_on()
 
     def _pass_on(self) -> None:
-        batch = self.batch.taken()
+        batch, self._waiting = by_type(self._waiting), []
         self.halted += [event.data for event in batch.get(StrategyHalted, ())]  # type: ignore[misc]
         self.take(batch)
 
@@ -105,7 +107,7 @@ def light_replay(
     digests = topics.close()
     manifest = {
         "run_id": "", "digests": digests, "digest": run_digest(digests), "strategies": strategies,
-        "settings": recorded(container.settings), "counts": counted(topics.batch.counts, topics.batch.refused, ticks),
+        "settings": recorded(container.settings), "counts": counted(topics.tally, ticks),
         "halted": [msgspec.structs.asdict(one) for one in topics.halted], "cold_start": is_cold,
         "tape": {"path": str(tape.path.absolute()), "digest": tape.digest, "zone": tape.profile.zone,
                  "start": list(span.start), "end": list(span.end)},

@@ -50,8 +50,8 @@ def compact(folder: Path) -> Compacted:
     first, last = tape["seq"]
     with RunFolder(folder, tuple(session["features"])) as made:
         open_orders = _copy_outputs(made, segments, after((last[0], last[1])))
-        digests = made.close()
-        digest, market = run_digest(digests), session["market"]
+        written = made.close()
+        digest, market = run_digest(written.digests), session["market"]
         seconds = (tape["ts_ns"][1] - tape["ts_ns"][0]) / NS
         run_id = f"{session['name']}-{digest[:8]}"
         manifest: dict[str, Any] = {
@@ -62,10 +62,10 @@ def compact(folder: Path) -> Compacted:
                      "columns": market["columns"]},
             "currency": session["currency"], "cold_start": False, "strategies": session["strategies"], "signals_from": None,
             "settings": session["settings"], "charges_version": session["charges_version"], "seed": None,
-            "digests": digests, "digest": digest, "counts": counted(made.counts, made.refused, tape["ticks"]),
+            "digests": written.digests, "digest": digest, "counts": counted(written.tally, tape["ticks"]),
             "warm_up": [], "open_orders": open_orders, "seconds": round(seconds, 6),
             "ticks_per_s": round(tape["ticks"] / max(seconds, 1e-9)),
-            "peak_rss_mb": round(peak_rss_mb() + made.writer_rss_mb, 1),
+            "peak_rss_mb": round(peak_rss_mb() + written.peak_rss_mb, 1),
             "session": {"name": session["name"], "prefix": session["prefix"], "ranges": segments.ranges((*DOOR, *OUTPUT_TOPICS)),
                         "complete": _complete(segments, after((last[0], last[1]))),
                         "compact_seconds": round(time.perf_counter() - began, 6)},

@@ -104,11 +104,11 @@ class TopicRange(Tape):
 
     def runs(
         self, start: Seq | None = None, end: Seq | None = None, batch_rows: int = 16_384,
-        heard_beats: BeatChoice | None = None,
+        heard_beats: BeatChoice | None = None, *, read_ahead: bool = False,
     ) -> Iterator[Stretch]:  # fmt: skip
         """Everything in [start, end) in seq order; each run is of one kind, and of at most `batch_rows` events.
 
-        All beats are handed out: `heard_beats` may choose among them, and need not.
+        All beats are handed out: `heard_beats` may choose among them, and need not. Logs read ahead in any case.
         """
         for batch in self.batches(start, end, batch_rows):
             yield from stretches(batch)

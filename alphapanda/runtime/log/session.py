@@ -11,8 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from alphapanda.adapters.durable import sync
 from alphapanda.adapters.instrument_table import write_instruments
-from alphapanda.adapters.run_folder import sync
 from alphapanda.adapters.tape import Tape
 from alphapanda.contracts.errors import ConfigurationError
 from alphapanda.runtime.container import AppContainer, StrategySpec, feature_names

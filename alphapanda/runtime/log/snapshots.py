@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from alphapanda.adapters.run_folder import sync
+from alphapanda.adapters.durable import sync
 
 FORMAT = 1
 KEPT = 3

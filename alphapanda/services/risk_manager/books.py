@@ -56,21 +56,26 @@ def values_e8(held: Mapping[int, int], marks: Marks, multipliers_e8: Multipliers
 
 
 def cash_after_e8(
-    book: Book, intents: Iterable[Intent], token: int, quantity: int, price_e8: int, marks: Marks, multipliers_e8: Multipliers
+    book: Book, intents: Iterable[Intent], token: int, quantity: int, price_e8: int, marks: Marks,
+    multipliers_e8: Multipliers | None,
 ) -> int:  # fmt: skip
-    """Cash less what the shorts would cost, once all intents and this order are filled."""
+    """Cash less what the shorts would cost, once all intents and this order are filled. Multipliers: None where all are one."""
+    of = multipliers_e8 or {}
     held, cash_e8 = book.held.copy(), book.cash_e8
     for intent in intents:
         one, count = intent.token, intent.quantity
         held[one] = held.get(one, 0) + count
-        cash_e8 -= value_e8(intent.price_e8, count, multipliers_e8[one])
-    if token in multipliers_e8:
-        held[token] = held.get(token, 0) + quantity
-        cash_e8 -= value_e8(price_e8, quantity, multipliers_e8[token])
+        cash_e8 -= value_e8(intent.price_e8, count, of.get(one, ONE))
+    held[token] = held.get(token, 0) + quantity
+    cash_e8 -= value_e8(price_e8, quantity, of.get(token, ONE))
+    if multipliers_e8 is None:
+        try:  # to_e8 and value_e8 are written out: every order comes by here
+            return cash_e8 + sum([round(marks[one].last_price * E8_FLOAT) * count for one, count in held.items() if count < 0])
+        except KeyError:  # what has no price yet costs nothing
+            of = {}
     for one, count in held.items():
         if count < 0 and (mark := marks.get(one)) is not None:
-            worth_e8 = round(mark.last_price * E8_FLOAT) * count  # to_e8 and value_e8 are written out: every order comes by here
-            cash_e8 += worth_e8 if multipliers_e8[one] == ONE else value_e8(worth_e8, 1, multipliers_e8[one])
+            cash_e8 += value_e8(to_e8(mark.last_price), count, of.get(one, ONE))
     return cash_e8
 
 

@@ -80,16 +80,21 @@ class Proposals:
         price_e8 = 0 if mark is None else to_e8(mark.last_price)
         if kind in CHANGES:
             size, quantity = _of_change(signal, changed)
+        elif kind is TARGET_QUANTITY:
+            size = quantity = int(signal.size) - position
+        elif kind is QUANTITY:
+            size = quantity = int(signal.size)
         else:
-            size = quantity = self._quantity(signal, instrument, price_e8, position, state)
+            size = quantity = self._weighed(signal, instrument, price_e8, position, state)
         if terms is not None:
             price_e8 = _price_e8(price_e8, quantity, terms, changed)
         cash_e8 = 0
-        if limits.require_cash and not reduces(position, quantity):  # nothing else is refused for it
-            cash_e8 = books.cash_after_e8(book, intents, token, quantity, price_e8, state.marks, self._multipliers_e8)
+        if limits.require_cash and instrument is not None and not reduces(position, quantity):  # nothing else is refused for it
+            cash_e8 = books.cash_after_e8(book, intents, token, quantity, price_e8, state.marks, self._odd_e8)
+        orders = self._orders(instrument, size, changed) if self._slices or changed is not None else 1
         plain = Proposal(
             ts_ns, instrument, mark, quantity, price_e8, signal.reference_price, position, size,
-            self._orders(instrument, size, changed), state.killed, strategy_id in state.halted, state.session_open, cash_e8,
+            orders, state.killed, strategy_id in state.halted, state.session_open, cash_e8,
             kind, self._products.get(token, self._product), state.squared_off, self._protected,
         )  # fmt: skip
         if terms is not None or kind in CHANGES:
@@ -136,7 +141,7 @@ class Proposals:
         """How many orders, or changes of orders, a signal makes."""
         if changed is not None:
             return changed.orders
-        return len(slices(instrument, size)) if self._slices and instrument is not None else 1
+        return 1 if instrument is None else len(slices(instrument, size))
 
     def working(self, strategy_id: str, token: int, terms: OrderTerms | None) -> tuple[str, Intent | None]:
         """The intent that a change names, and its signal's id."""
@@ -147,14 +152,10 @@ class Proposals:
                     return signal_id, intent
         return NO_INTENT
 
-    def _quantity(
+    def _weighed(
         self, signal: TradingSignal, instrument: Instrument | None, price_e8: int, position: int, state: RiskState
     ) -> int:  # fmt: skip
-        """The signed quantity to trade: what was asked, or what is missing to the target."""
-        if signal.kind is QUANTITY:
-            return int(signal.size)
-        if signal.kind is TARGET_QUANTITY:
-            return int(signal.size) - position
+        """The signed quantity that is missing to a part of the book's equity."""
         if instrument is None or price_e8 == 0:
             return 0
         equity_e8 = books.equity_e8(state.books[signal.strategy_id], state.marks, self._odd_e8)
