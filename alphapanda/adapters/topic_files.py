@@ -25,7 +25,7 @@ from alphapanda.contracts.codec import Encoded, encoded, wire_name
 from alphapanda.contracts.events import Event, ExecMode, Payload, RejectedSignal
 from alphapanda.pipeline import COPIES, FILLED, OUTPUT_TOPICS, STAGES, TOPIC_OF
 
-ROWS_A_FRAME, ROWS_A_PART = 1_000, 250_000
+ROWS_A_FRAME, ROWS_A_PART = 400, 250_000
 _DTYPES: dict[Any, pl.DataType] = {int: pl.Int64(), float: pl.Float64(), str: pl.String(), bool: pl.Boolean()}
 _POS = ("epoch", "number", "stage", "lane", "n")
 _TIME = pl.Datetime("ns", "UTC")
@@ -195,10 +195,14 @@ class TopicFile(TopicLines):
         pl.concat(self.frames).write_parquet(part, compression="zstd")
         self.frames = []
 
+    def finish(self) -> None:
+        """Make a frame of the events that are left, or an empty one where there was no event at all."""
+        if self._events or not self.parts:
+            super().finish()
+
     def close(self) -> None:
         """Write what is left as one file, and sync it."""
-        if not self.parts or self._events:
-            self.finish()
+        self.finish()
         if self.frames:
             self._write_part()
         if len(self.parts) == 1:
@@ -258,11 +262,18 @@ class TopicFiles:
 
     def close(self) -> dict[str, str]:
         """Finish every file; returns the digest of each topic."""
-        with ThreadPoolExecutor() as pool:  # nearly all of it is outside Python
-            list(pool.map(TopicFile.close, self.files.values()))
+        for file in self.files.values():
+            file.finish()
+        with ThreadPoolExecutor() as pool:  # nearly all of the rest is outside Python
+            fills = pool.submit(self._close_fills)  # the longest
+            list(pool.map(TopicFile.close, (file for topic, file in self.files.items() if topic != FILLED)))
+        fills.result()
+        return self.digests()
+
+    def _close_fills(self) -> None:
+        self.files[FILLED].close()
         for mode, copy in COPIES.items():
             self._write_copy(mode, copy)
-        return self.digests()
 
     def _write_copy(self, mode: ExecMode, copy: str) -> None:
         """The fills of one mode; as a rule these are all fills."""

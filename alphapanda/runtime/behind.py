@@ -4,12 +4,15 @@ In the loop `Behind` stands in its place: it says nothing, and notes what the po
 `Bookings` is handed these notes with each batch of events, and has the portfolio say what it would have said.
 """
 
+from collections.abc import Mapping
 from itertools import groupby
+from typing import Any
 
 from alphapanda.adapters.event_batch import Batch
 from alphapanda.contracts.errors import ContractError
 from alphapanda.contracts.events import Beat, Event, MarketTick, OrderFill, Payload, Pos, SessionClose, SessionOpen
-from alphapanda.core.corporate_actions import due, quantity_after
+from alphapanda.contracts.instruments import Instrument
+from alphapanda.core.corporate_actions import Actions, due, quantity_after
 from alphapanda.core.handler import NOT_HEARD, Outputs, run_seq
 from alphapanda.pipeline import STAGES
 from alphapanda.services.portfolio_manager.service import NS, BookKey, PortfolioManager
@@ -133,6 +136,11 @@ class Bookings:
         self.portfolio = portfolio
         portfolio.state.marks = portfolio.state.marks.copy()  # the loop's go on, and this room is behind
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By the room's parts: a compiled room does not pickle itself."""
+        room = self.portfolio
+        return _bookings, (room.instruments, room.interval_ns // NS, room.actions, room.snapshot())
+
     def __call__(self, batch: Batch) -> Batch:
         """The batch with what the portfolio says, and without the notes. Batches come in order, each of whole seqs."""
         (noted,) = batch.pop(Prices)
@@ -156,6 +164,12 @@ class Bookings:
             mark = marks.get(token)
             if price is not None and (mark is None or mark.last_price != price):
                 marks[token] = MarketTick(0, token, price)
+
+
+def _bookings(instruments: Mapping[int, Instrument], interval_s: int, actions: Actions, snapshot: object) -> Bookings:
+    room = PortfolioManager(instruments, {}, interval_s, {}, actions=actions)
+    room.restore(snapshot)
+    return Bookings(room)
 
 
 def _seq(event: Event) -> tuple[int, int]:

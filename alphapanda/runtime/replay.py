@@ -298,7 +298,10 @@ class Replay:
                     self.loop.tell(event)
                 else:
                     self._risk_unheard.append(event)  # risk hears all of them
-        made += orders
+        if made:
+            made += orders
+        else:
+            made = orders
         made += booked
         return made
 

@@ -63,7 +63,7 @@ class PortfolioManager(Lane):
         marks: dict[int, MarketTick], *, actions: Actions = (),
     ) -> None:  # fmt: skip
         super().__init__(0, PortfolioState({(ExecMode.PAPER, name): book for name, book in books.items()}, marks))
-        self.actions = actions
+        self.instruments, self.actions = instruments, actions
         self._futures = frozenset(token for token, one in instruments.items() if one.segment.endswith("-FUT"))
         self.interval_ns = snapshot_interval_s * NS
         self._multipliers_e8 = {token: one.multiplier_e8 for token, one in instruments.items()}

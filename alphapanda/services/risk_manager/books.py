@@ -8,6 +8,7 @@ from alphapanda.services.risk_manager.state import Intent
 
 Multipliers = Mapping[int, int]
 Marks = Mapping[int, MarketTick]
+ALL_ONE: Multipliers = {}
 MarginRule = Callable[[int, int, str, int, int], int]
 """(ts_ns, token, product, signed quantity, price in 1e-8) -> margin in 1e-8."""
 
@@ -60,23 +61,27 @@ def cash_after_e8(
     multipliers_e8: Multipliers | None,
 ) -> int:  # fmt: skip
     """Cash less what the shorts would cost, once all intents and this order are filled. Multipliers: None where all are one."""
-    of = multipliers_e8 or {}
-    held, cash_e8 = book.held.copy(), book.cash_e8
+    of, held = multipliers_e8 or ALL_ONE, book.held.copy()
+    held[token] = held.get(token, 0) + quantity
+    cash_e8 = book.cash_e8 - (price_e8 * quantity if of is ALL_ONE else value_e8(price_e8, quantity, of[token]))
     for intent in intents:
         one, count = intent.token, intent.quantity
         held[one] = held.get(one, 0) + count
-        cash_e8 -= value_e8(intent.price_e8, count, of.get(one, ONE))
-    held[token] = held.get(token, 0) + quantity
-    cash_e8 -= value_e8(price_e8, quantity, of.get(token, ONE))
-    if multipliers_e8 is None:
+        cash_e8 -= intent.price_e8 * count if of is ALL_ONE else value_e8(intent.price_e8, count, of[one])
+    if of is ALL_ONE:
         try:  # to_e8 and value_e8 are written out: every order comes by here
             return cash_e8 + sum([round(marks[one].last_price * E8_FLOAT) * count for one, count in held.items() if count < 0])
-        except KeyError:  # what has no price yet costs nothing
-            of = {}
-    for one, count in held.items():
-        if count < 0 and (mark := marks.get(one)) is not None:
-            cash_e8 += value_e8(to_e8(mark.last_price), count, of.get(one, ONE))
-    return cash_e8
+        except KeyError:
+            return cash_e8 + _shorts_e8(held, marks, of)
+    return cash_e8 + _shorts_e8(held, marks, of)
+
+
+def _shorts_e8(held: Mapping[int, int], marks: Marks, multipliers_e8: Multipliers) -> int:
+    """The value of the shorts at the last prices, negative; what has no price yet counts as nothing."""
+    return sum(
+        value_e8(to_e8(marks[one].last_price), count, multipliers_e8.get(one, ONE))
+        for one, count in held.items() if count < 0 and one in marks
+    )  # fmt: skip
 
 
 def crossing(

@@ -68,7 +68,8 @@ class Proposals:
         state: RiskState = self._room.state
         strategy_id, token, terms, kind = signal.strategy_id, signal.instrument_token, signal.terms, signal.kind
         instrument, mark, book = self._instruments.get(token), state.marks.get(token), state.books[strategy_id]
-        changed = self.working(strategy_id, token, terms)[1] if kind in CHANGES else None
+        changes = kind in CHANGES
+        changed = self.working(strategy_id, token, terms)[1] if changes else None
         intents: Collection[Intent] = state.intents[strategy_id].values()
         if kind is MODIFY and changed is not None:
             intents = [one for one in intents if one is not changed]
@@ -78,7 +79,7 @@ class Proposals:
             if intent.token == token:
                 position += intent.quantity
         price_e8 = 0 if mark is None else to_e8(mark.last_price)
-        if kind in CHANGES:
+        if changes:
             size, quantity = _of_change(signal, changed)
         elif kind is TARGET_QUANTITY:
             size = quantity = int(signal.size) - position
@@ -97,7 +98,7 @@ class Proposals:
             orders, state.killed, strategy_id in state.halted, state.session_open, cash_e8,
             kind, self._products.get(token, self._product), state.squared_off, self._protected,
         )  # fmt: skip
-        if terms is not None or kind in CHANGES:
+        if terms is not None or changes:
             plain = self._with_terms(plain, terms, changed)
         wants = self._wants[strategy_id]
         return plain if wants is None else self._with_figures(plain, signal, wants, changed)

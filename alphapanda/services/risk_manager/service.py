@@ -166,11 +166,11 @@ class RiskManager(Lane):
     def on_fill(self, event: Event) -> Outputs:
         """Book the fill and take its quantity off the intent."""
         fill: Any = event.data
-        token = fill.instrument_token
-        notional_e8 = value_e8(to_e8(fill.price), fill.quantity, self._multipliers_e8[token])
-        self.state.books[fill.strategy_id].fill(token, fill.quantity, notional_e8, fill.charges.total_e8)
-        key = fill.strategy_id, token, fill.product
-        self.state.held[key] = self.state.held.get(key, 0) + fill.quantity
+        state, strategy_id, token, quantity = self.state, fill.strategy_id, fill.instrument_token, fill.quantity
+        notional_e8 = value_e8(to_e8(fill.price), quantity, self._multipliers_e8[token])
+        state.books[strategy_id].fill(token, quantity, notional_e8, fill.charges.total_e8)
+        key = strategy_id, token, fill.product
+        state.held[key] = state.held.get(key, 0) + quantity
         self._settle(fill, ended=not fill.remaining)
         if self._tracks_highest:
             self._note_equity(opens=False)

@@ -10,7 +10,7 @@ from alphapanda.contracts.events import MarketTick
 from alphapanda.core.ledger import Book
 
 
-class Intent(msgspec.Struct):
+class Intent(msgspec.Struct, gc=False):
     """A validated signal whose orders have not come to their end: risk counts it until it hears of that."""
 
     token: int

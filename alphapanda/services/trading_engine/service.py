@@ -170,11 +170,9 @@ class TradingEngine(Lane):
         said: Said = []
         ts_ns = event.ts_ns
         for order in tuple(working):
-            if order.state in TERMINAL:  # another of its group was filled just now
-                continue
             while order.changes and order.changes[0].active_ts_ns <= ts_ns and order.state not in TERMINAL:
                 self._make(order, order.changes.pop(0), said)
-            if order.placed.active_ts_ns <= ts_ns and order.state not in TERMINAL:
+            if order.placed.active_ts_ns <= ts_ns and order.state not in TERMINAL:  # an end may have come by another of its group
                 self._attempt(order, tick, event, offer, said)
         clear(self.state, token, said)
         return said
@@ -193,13 +191,14 @@ class TradingEngine(Lane):
         if price is None and order.placed.order_type in o.PRICED:
             order.resting = True
         if price is not None and quantity:
-            self._fill(order, quantity, price, event, said)
+            self._fill(order, instrument, quantity, price, event, said)
         if order.is_ioc and order.state not in TERMINAL:
             said.append((order.lane, o.cancelled(order, "ioc")))
 
-    def _fill(self, order: WorkingOrder, quantity: int, price: float, event: Event, said: Said) -> None:
-        placed = order.placed
-        token, instrument = placed.instrument_token, self.instruments[placed.instrument_token]
+    def _fill(
+        self, order: WorkingOrder, instrument: Instrument, quantity: int, price: float, event: Event, said: Said
+    ) -> None:  # fmt: skip
+        placed, token = order.placed, instrument.instrument_token
         notional_e8 = abs(value_e8(to_e8(price), quantity, self._multipliers_e8[token]))
         key = order.lane, placed.strategy_id, token, placed.product
         delivered = self.tracks_deliveries and placed.product == CNC and delivers(self.state, key, quantity)
