@@ -37,6 +37,8 @@ from alphapanda.services.trading_engine.service import TradingEngine
 
 NS_PER_MS = 1_000_000
 RUNNER, RISK, ENGINE, PORTFOLIO = (stage.rank for stage in STAGES[1:])
+PLACES_A_PAUSE = 64
+"""So many times strategies speak in a stretch before there is a pause."""
 QUIET_ON_TICKS = frozenset({RISK, PORTFOLIO})
 """Risk and portfolio take ticks as marks alone, and the marks are shared: the host has noted the tick already."""
 
@@ -126,6 +128,8 @@ class Rooms:
 class Replay:
     """The loop with its short cuts. `emit` is called with the outputs of each seq that has any, in `pos` order.
 
+    `pause`, if it is set, is called now and then between two seqs, so that what was emitted need not heap up.
+
     Strategies hear nothing of later stages but feedback, and that is late by rule. So for a stretch of ticks in which
     none falls due they are called first, one strategy after the other; then the later stages take up what they said,
     and the working orders, tick by tick.
@@ -133,6 +137,7 @@ class Replay:
 
     def __init__(self, rooms: Rooms, feedback_delay_ms: int, emit: Callable[[list[Event]], None]) -> None:
         self.rooms, self.emit = rooms, emit
+        self.pause: Callable[[], None] = lambda: None
         self.loop = Loop(rooms.by_stage(), feedback_delay_ms * NS_PER_MS)
         self._timed = any(lane.state.timed for lane in rooms.instruments)
         self._bars = {lane.lane: lane.add for lane in rooms.instruments}
@@ -232,7 +237,7 @@ class Replay:
                 if token in self._bars:
                     self._bars[token](tick)
         working, marks = self.rooms.engine.state.working, self.rooms.marks
-        unnoted, noted = zip(tokens, ticks, strict=True), 0
+        unnoted, noted, spoken = zip(tokens, ticks, strict=True), 0, 0
         for place, outputs in (*self._said(tokens, ticks), (len(ticks), ())):
             while working and (at := _next_of(tokens, working, noted, place)) < place:
                 marks.update(islice(unnoted, at + 1 - noted))
@@ -242,6 +247,9 @@ class Replay:
             noted = place + 1
             if outputs:
                 self._speak(run, place, outputs)
+                spoken += 1
+                if spoken % PLACES_A_PAUSE == 0:
+                    self.pause()
 
     def _said(self, tokens: list[int], ticks: list[MarketTick]) -> list[tuple[int, Outputs]]:
         """What the strategies say in these ticks: (place, outputs of all lanes in order), by place."""

@@ -74,11 +74,12 @@ def run_replay(
     rooms = container.rooms(tape, specs)
     with RunFolder(out or container.runs_root, feature_names(specs)) as folder:
         replay = host(rooms, container.settings.pipeline.feedback_delay_ms, folder.waiting.extend)
+        replay.pause = folder.pass_on
         if low is not None and low > tape.seqs[0]:
             start_cold(replay, tape, low)
         folder.have_done(*replay.portfolio_behind())
         with _seldom_collected():
-            ticks = drive(replay, tape, low, high, container.settings.replay.batch_rows, progress, folder.pass_on)
+            ticks = drive(replay, tape, low, high, container.settings.replay.batch_rows, progress)
         if not ticks:
             raise TapeError(f"{tape.path} has no tick in the range that was asked for")
         with ThreadPoolExecutor(1) as beside:
@@ -120,15 +121,13 @@ def _seldom_collected() -> Iterator[None]:
 
 
 def drive(
-    replay: Replay, tape: Tape, start: Seq | None, end: Seq | None, batch_rows: int, progress: Progress | None = None,
-    after_each: Callable[[], None] | None = None,
-) -> int:  # fmt: skip
-    """Hand the tape to the loop, run by run, and call `after_each`. Returns the number of ticks."""
+    replay: Replay, tape: Tape, start: Seq | None, end: Seq | None, batch_rows: int, progress: Progress | None = None
+) -> int:
+    """Hand the tape to the loop, run by run. Returns the number of ticks."""
     ticks, told, total = 0, 0, tape.manifest["ticks"]
     for run in tape.runs(start, end, batch_rows, replay.heard_beats, read_ahead=True):
         replay.take(run)
-        if after_each is not None:
-            after_each()
+        replay.pause()
         if isinstance(run, Ticks):
             ticks += len(run.numbers)
             if progress is not None and ticks - told >= batch_rows:

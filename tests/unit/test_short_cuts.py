@@ -16,6 +16,8 @@ from alphapanda.contracts.events import (
     RejectedSignal,
     StrategyHalted,
 )  # fmt: skip
+from alphapanda.runtime import replay
+from alphapanda.runtime.replay_run import drive
 from tests.random_world import RandomWorld, difference
 
 SEEDS = range(10)
@@ -49,6 +51,16 @@ def test_a_portfolio_behind_the_loop_says_what_it_would_say_in_it(world: RandomW
 
 def test_a_portfolio_behind_a_cold_start_begins_with_what_the_start_left(world: RandomWorld) -> None:
     assert difference(world.booked_behind(40, cold=True), world.from_the_middle(by_short_cuts=False)) is None
+
+
+def test_stretches_in_which_strategies_say_much_are_paused(worlds: Worlds, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "PLACES_A_PAUSE", 5)
+    world, emitted, heaps = worlds(5), list[Event](), list[list[Event]]()  # its strategies hear nothing: stretches are long
+    host = world.host(emitted)
+    host.pause = lambda: (heaps.append(emitted.copy()), emitted.clear())[1]
+    drive(host, world.tape, None, None, 100_000)
+    assert difference([event for heap in heaps for event in heap] + emitted, world.specified) is None
+    assert len(heaps) > sum(1 for _ in world.tape.runs(None, None, 100_000, host.heard_beats))
 
 
 def test_restored_snapshots_leave_no_trace(world: RandomWorld) -> None:
