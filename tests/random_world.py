@@ -22,7 +22,7 @@ from alphapanda.contracts.instruments import Instrument
 from alphapanda.reference.profiles import load_profile
 from alphapanda.runtime.container import AppContainer, StrategySpec, named
 from alphapanda.runtime.replay import RUNNER, Replay
-from alphapanda.runtime.replay_run import drive, start_cold
+from alphapanda.runtime.replay_run import drive, run_replay, start_cold
 from alphapanda.runtime.settings import load_settings
 from alphapanda.runtime.signals_from import RecordedSignals
 from tests.careless import seeded, strategies
@@ -181,16 +181,16 @@ class RandomWorld:
         drive(self.host(emitted, prices), self.tape, None, None, batch_rows)
         return emitted
 
-    def booked_behind(self, events_a_batch: int, *, cold: bool = False) -> list[Event]:
-        """With a portfolio that is handed its part a batch at a time, as the process that writes a run is."""
+    def with_portfolio_apart(self, events_a_batch: int, *, cold: bool = False) -> list[Event]:
+        """With the portfolio handed its part a batch at a time."""
         waiting, booked = list[Event](), list[Event]()
         host = self.host(waiting)
         if cold:
             start_cold(host, self.tape, COLD_START)
-        bookings, noted = host.portfolio_behind()
+        notes, late = host.set_portfolio_apart()
 
         def book() -> None:
-            batch = bookings(by_type(waiting) | noted())
+            batch = late(by_type(waiting) | notes.taken())
             assert not set(batch) - set(STAGE_EVENTS)
             booked.extend(sorted((event for events in batch.values() for event in events), key=lambda event: event.pos))
             waiting.clear()
@@ -204,6 +204,11 @@ class RandomWorld:
         drive(host, self.tape, COLD_START if cold else None, None, 50)
         book()
         return booked
+
+    def digests(self, runs: Path) -> dict[str, str]:
+        """Of the topics of a run in this folder."""
+        digests: dict[str, str] = run_replay(self.container, self.tape, self.specs(), out=runs).manifest["digests"]
+        return digests
 
     def restored(self) -> list[Event]:
         """The same, with a snapshot and its restoration here and there: half of them into rooms that are new."""

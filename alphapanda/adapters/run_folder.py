@@ -34,9 +34,8 @@ class RunFolder:
         self._names, self._enough = feature_names, FEW_EVENTS
         self._writer: WriterProcess | None = None
         self._work: Work | None = None
-        self._notes: Callable[[], Batch] = dict
-        self.waiting: list[Event] = []
-        """What was said, in `pos` order, and not passed on yet."""
+        self._extra: Callable[[], Batch] = dict
+        self._waiting: list[Event] = []
 
     def __enter__(self) -> "RunFolder":
         return self
@@ -46,29 +45,25 @@ class RunFolder:
             self._writer.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def have_done(self, work: Work, notes: Callable[[], Batch]) -> None:
-        """Have this done with all events before they are written, by whoever writes them. To be said before the first.
+    def process_with(self, work: Work, extra: Callable[[], Batch]) -> None:
+        """Have whoever writes the events do this work with each batch first. To be said before any event is written.
 
-        `notes` gives, for each batch as it leaves, what is for the work alone.
+        `extra` gives, for each batch as it leaves, what is for the work alone.
         """
-        self._work, self._notes = work, notes
+        self._work, self._extra = work, extra
 
     def write(self, events: list[Event]) -> None:
         """Take events in `pos` order."""
-        self.waiting += events
-        self.pass_on()
-
-    def pass_on(self) -> None:
-        """Hand over what waits, if it is enough. To be called between two seqs, after every few events."""
-        if len(self.waiting) >= self._enough:
+        waiting = self._waiting
+        waiting += events
+        if len(waiting) >= self._enough:
             if self._writer is None:
                 self._writer, self._enough = WriterProcess(self.folder, self._names, self._work), EVENTS_A_BATCH
             self._writer.take(self._batch())
 
     def _batch(self) -> Batch:
-        batch = by_type(self.waiting) | self._notes()
-        self.waiting.clear()  # in place: others hold on to it
-        return batch
+        waiting, self._waiting = self._waiting, []
+        return by_type(waiting) | self._extra()
 
     def close(self) -> Written:
         """Finish every topic's file. Raises RunWriterError where that failed."""

@@ -28,8 +28,8 @@ from alphapanda.contracts.errors import AlphaPandaError
 from alphapanda.contracts.events import STAGE_EVENTS, Event, Payload
 
 BATCHES_WAITING, PIPE_BYTES = 64, 1 << 20
-_HEAD = struct.Struct("<II")  # which of the types, or what ends; bytes that follow
-_BATCH_ENDS, _ALL_ENDS = 1_000, 1_001
+_HEAD = struct.Struct("<II")  # events of which type follow, or what else it is; how many bytes they are
+_BEGIN, _BATCH_ENDS, _ALL_ENDS = 1_000, 1_001, 1_002  # more than there are types
 _RAISED = re.compile(r"^\w[\w.]*(Error|Exception)\b", re.MULTILINE)
 """Where a traceback names what was raised."""
 
@@ -41,7 +41,7 @@ class RunWriterError(AlphaPandaError):
 class Work(Protocol):
     """What is done with each batch before it is written; it is pickled on its way to the process."""
 
-    notes: tuple[type[Payload], ...]  # the types it takes out of batches, beside the pipeline's own
+    takes: tuple[type[Payload], ...]  # what batches have for it alone
 
     def __call__(self, batch: Batch) -> Batch:
         """What is to be written."""
@@ -64,6 +64,7 @@ class WriterProcess:
     """
 
     def __init__(self, folder: Path, feature_names: tuple[str, ...], work: Work | None = None) -> None:
+        begin = pickle.dumps((folder, feature_names, work))
         command = [sys.executable, "-m", __spec__.name]
         self._errors = (folder / "writer.log").open("w+b")
         self.process = subprocess.Popen(  # noqa: S603  # our own module
@@ -77,8 +78,11 @@ class WriterProcess:
         _widen(self._pipe)
         types = types_of(work)
         self._places = {cls: place for place, cls in enumerate(types)}
-        start = pickle.dumps((folder, feature_names, work))
-        self._send(_HEAD.pack(0, len(start)) + start, 0)
+        try:
+            self._send(_HEAD.pack(_BEGIN, len(begin)) + begin, BATCHES_WAITING)
+        except BaseException:
+            self.stop()
+            raise
 
     def take(self, batch: Batch) -> None:
         """Hand over events by type, each list in `pos` order. Raises RunWriterError once the process has failed."""
@@ -120,7 +124,9 @@ class WriterProcess:
         text = self._errors.read().decode(errors="replace").strip()
         said = [*_RAISED.finditer(text)]  # its message may have several lines
         last = " ".join(text[said[-1].start() :].split()) if said else "".join(text.splitlines()[-1:])
-        raise RunWriterError(f"writing the run failed: {last or f'exit status {self.process.returncode}'}")
+        error = RunWriterError(f"the process that writes the run failed: {last or f'exit status {self.process.returncode}'}")
+        error.add_note(text)
+        raise error
 
     def stop(self) -> None:
         """End the process, whatever it is doing; nothing happens where it has ended."""
@@ -138,7 +144,7 @@ def _widen(pipe: int) -> None:
 
 def types_of(work: Work | None) -> tuple[type[Payload], ...]:
     """The types that batches may have."""
-    return (*STAGE_EVENTS, *(() if work is None else work.notes))
+    return (*STAGE_EVENTS, *(() if work is None else work.takes))
 
 
 def _head(pipe: BinaryIO) -> tuple[int, int]:

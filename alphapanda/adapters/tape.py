@@ -2,14 +2,14 @@
 
 `market.ticks/date=2024-03-01/part-00000.parquet` and so on, one folder a topic and local date. Ticks lie in columns;
 the other door events have their payload as JSON. Columns that a tape has nowhere are left out. Readers merge by seq, in
-bounded memory: one segment of ticks and one date of the other events at a time.
+bounded memory: a segment of ticks, or two where they read ahead, and one date of the other events at a time.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import pairwise, repeat
+from itertools import islice, pairwise, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,11 +125,13 @@ class Tape:
         """
         first, last = self.seqs
         low, high = _key(start or first), _key(end or last)
-        for date in self.manifest["dates"]:
+        files = {date: self._files(TICKS, date, low, high) for date in self.manifest["dates"]}
+        paths = [self.path / file["path"] for some in files.values() for file in some]
+        frames = _read_ahead(paths) if read_ahead else map(_read, paths)
+        for date, some in files.items():
             others = self._others(date, low, high, heard_beats)
             done = 0
-            paths = [self.path / file["path"] for file in self._files(TICKS, date, low, high)]
-            for frame in _read_ahead(paths) if read_ahead else map(_read, paths):
+            for frame in islice(frames, len(some)):
                 keys = _keys(frame)
                 a, b = np.searchsorted(keys, [low, high])
                 for at in range(a, b, batch_rows):

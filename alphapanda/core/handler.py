@@ -82,7 +82,7 @@ class Lane:
     def hear(self, told: Event) -> None:
         """Take feedback that this lane only notes. Raises ContractError where it has something to say to it."""
         self.heard = told.pos
-        if self._methods[type(told.data)](told):
+        if self.handle(told):
             raise ContractError(f"{type(self).__name__} speaks on feedback ({told.id}): hosts would lose what it says")
 
     def snapshot(self) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from mypy_extensions import mypyc_attr
 from numpy.typing import NDArray
 
-from alphapanda.adapters.event_batch import Batch
+from alphapanda.contracts.errors import ContractError
 from alphapanda.contracts.events import (
     FEEDBACK_EVENTS,
     Beat,
@@ -28,7 +28,7 @@ from alphapanda.contracts.events import (
 from alphapanda.core.handler import LaneProtocol, Outputs, run_seq, said_of, said_of_each, still_unheard
 from alphapanda.core.stretches import Beats, Stretch, Ticks
 from alphapanda.pipeline import FEEDBACK, STAGES, TOPIC_OF, Stage
-from alphapanda.runtime.behind import Behind, Bookings
+from alphapanda.runtime.late_portfolio import LatePortfolio, PortfolioNotes, apart
 from alphapanda.services.feature_engine.service import InstrumentLane
 from alphapanda.services.portfolio_manager.service import PortfolioManager
 from alphapanda.services.risk_manager.service import RiskManager
@@ -37,8 +37,6 @@ from alphapanda.services.trading_engine.service import TradingEngine
 
 NS_PER_MS = 1_000_000
 RUNNER, RISK, ENGINE, PORTFOLIO = (stage.rank for stage in STAGES[1:])
-PLACES_A_PAUSE = 64
-"""So many times strategies speak in a stretch before there is a pause."""
 QUIET_ON_TICKS = frozenset({RISK, PORTFOLIO})
 """Risk and portfolio take ticks as marks alone, and the marks are shared: the host has noted the tick already."""
 
@@ -100,7 +98,8 @@ class Rooms:
         engine: TradingEngine, portfolio: PortfolioManager, marks: dict[int, MarketTick],
     ) -> None:  # fmt: skip
         self.instruments, self.strategies, self.marks = instruments, strategies, marks
-        self.risk, self.engine, self.portfolio = risk, engine, portfolio
+        self.risk, self.engine = risk, engine
+        self.portfolio: PortfolioManager | PortfolioNotes = portfolio
 
     def snapshot(self) -> Any:
         """State of every lane, copied."""
@@ -128,8 +127,6 @@ class Rooms:
 class Replay:
     """The loop with its short cuts. `emit` is called with the outputs of each seq that has any, in `pos` order.
 
-    `pause`, if it is set, is called now and then between two seqs, so that what was emitted need not heap up.
-
     Strategies hear nothing of later stages but feedback, and that is late by rule. So for a stretch of ticks in which
     none falls due they are called first, one strategy after the other; then the later stages take up what they said,
     and the working orders, tick by tick.
@@ -137,7 +134,6 @@ class Replay:
 
     def __init__(self, rooms: Rooms, feedback_delay_ms: int, emit: Callable[[list[Event]], None]) -> None:
         self.rooms, self.emit = rooms, emit
-        self.pause: Callable[[], None] = lambda: None
         self.loop = Loop(rooms.by_stage(), feedback_delay_ms * NS_PER_MS)
         self._timed = any(lane.state.timed for lane in rooms.instruments)
         self._bars = {lane.lane: lane.add for lane in rooms.instruments}
@@ -158,13 +154,16 @@ class Replay:
             unheard.clear()
             unheard.extend(kept)
 
-    def portfolio_behind(self) -> tuple[Bookings, Callable[[], Batch]]:
-        """From here on have what the portfolio would take noted (see `behind`); returns who takes the notes, and gives them."""
-        portfolio = self.rooms.portfolio
-        behind = self.rooms.portfolio = Behind(portfolio)
+    def set_portfolio_apart(self) -> tuple[PortfolioNotes, LatePortfolio]:
+        """From here on have what the portfolio would take noted; returns the notes, and who is to be handed them."""
+        room = self.rooms.portfolio
+        if isinstance(room, PortfolioNotes):
+            raise ContractError("the portfolio is apart already")
+        notes, late = apart(room)
+        self.rooms.portfolio = notes
         _, lanes, _, _ = self.loop.rooms[-1]
-        lanes[:] = [behind]  # type: ignore[index]
-        return Bookings(portfolio), behind.noted
+        lanes[:] = [notes]  # type: ignore[index]
+        return notes, late
 
     def event(self, root: Event) -> None:
         """Any event, by the specification."""
@@ -237,7 +236,7 @@ class Replay:
                 if token in self._bars:
                     self._bars[token](tick)
         working, marks = self.rooms.engine.state.working, self.rooms.marks
-        unnoted, noted, spoken = zip(tokens, ticks, strict=True), 0, 0
+        unnoted, noted = zip(tokens, ticks, strict=True), 0
         for place, outputs in (*self._said(tokens, ticks), (len(ticks), ())):
             while working and (at := _next_of(tokens, working, noted, place)) < place:
                 marks.update(islice(unnoted, at + 1 - noted))
@@ -247,9 +246,6 @@ class Replay:
             noted = place + 1
             if outputs:
                 self._speak(run, place, outputs)
-                spoken += 1
-                if spoken % PLACES_A_PAUSE == 0:
-                    self.pause()
 
     def _said(self, tokens: list[int], ticks: list[MarketTick]) -> list[tuple[int, Outputs]]:
         """What the strategies say in these ticks: (place, outputs of all lanes in order), by place."""

@@ -73,11 +73,11 @@ def run_replay(
     host = Replay if signals is None else signals.host
     rooms = container.rooms(tape, specs)
     with RunFolder(out or container.runs_root, feature_names(specs)) as folder:
-        replay = host(rooms, container.settings.pipeline.feedback_delay_ms, folder.waiting.extend)
-        replay.pause = folder.pass_on
+        replay = host(rooms, container.settings.pipeline.feedback_delay_ms, folder.write)
         if low is not None and low > tape.seqs[0]:
             start_cold(replay, tape, low)
-        folder.have_done(*replay.portfolio_behind())
+        notes, late = replay.set_portfolio_apart()
+        folder.process_with(late, notes.taken)
         with _seldom_collected():
             ticks = drive(replay, tape, low, high, container.settings.replay.batch_rows, progress)
         if not ticks:
@@ -127,7 +127,6 @@ def drive(
     ticks, told, total = 0, 0, tape.manifest["ticks"]
     for run in tape.runs(start, end, batch_rows, replay.heard_beats, read_ahead=True):
         replay.take(run)
-        replay.pause()
         if isinstance(run, Ticks):
             ticks += len(run.numbers)
             if progress is not None and ticks - told >= batch_rows:

@@ -47,6 +47,7 @@ def ours(request: Indicator, bars: Sequence[TickBar]) -> list[list[float]]:
     """A column for each name, nan while warming up."""
     state = state_of(request)
     rows = [state.update(bar) for bar in bars]
+    assert {type(value) for row in rows for value in row} <= {float, type(None)}
     return [[math.nan if value is None else value for value in column] for column in zip(*rows, strict=True)]
 
 

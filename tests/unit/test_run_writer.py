@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from alphapanda.adapters import run_writer
+from alphapanda.adapters.event_batch import Batch
 from alphapanda.adapters.run_writer import RunWriterError, WriterProcess, batches
 from alphapanda.adapters.topic_files import TopicFiles
 from alphapanda.contracts.events import STAGE_EVENTS, Event, Payload, SignalKind, TradingSignal
@@ -55,7 +56,7 @@ def test_the_process_stores_what_it_was_given(
 def test_a_process_that_fails_while_the_loop_goes_on_says_why(tmp_path: Path) -> None:
     """The loop hears of it when it hands over the next batches, and the last line of the process's errors is the reason."""
     writer = WriterProcess(tmp_path, ())
-    with pytest.raises(RunWriterError, match=r"writing the run failed: .*Expected `float`, got `str`"):
+    with pytest.raises(RunWriterError, match=r"the process that writes the run failed: .*Expected `float`, got `str`"):
         hand_over(writer, batches=100_000, size="dear")
     writer.stop()
 
@@ -65,7 +66,7 @@ def test_a_process_that_fails_at_the_end_says_why(tmp_path: Path) -> None:
     (tmp_path / f"{GENERATED}.parquet").mkdir()
     writer = WriterProcess(tmp_path, ())
     hand_over(writer, batches=1)
-    with pytest.raises(RunWriterError, match=r"writing the run failed: .*directory"):
+    with pytest.raises(RunWriterError, match=r"the process that writes the run failed: .*directory"):
         writer.close()
     writer.stop()
 
@@ -78,6 +79,38 @@ def test_the_process_ends_when_told_to(tmp_path: Path, given: int) -> None:
     writer.stop()
     writer.stop()
     assert writer.process.returncode == -signal.SIGKILL
+
+
+class Unwilling:
+    """Work that raises."""
+
+    takes: tuple[type[Payload], ...] = ()
+
+    def __call__(self, batch: Batch) -> Batch:
+        raise KeyError(f"no room for {sorted(one.__name__ for one in batch)}")
+
+
+def test_what_fails_in_the_process_is_shown_where_it_failed(tmp_path: Path) -> None:
+    """The error has the other process's traceback as a note."""
+    writer = WriterProcess(tmp_path, (), Unwilling())
+    hand_over(writer, batches=1)
+    with pytest.raises(RunWriterError, match=r"KeyError: .*no room for") as caught:
+        writer.close()
+    assert "in __call__" in caught.value.__notes__[0]
+    writer.stop()
+
+
+def test_a_start_that_fails_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[WriterProcess] = []
+
+    def interrupted(writer: WriterProcess, *_: object) -> None:
+        started.append(writer)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(WriterProcess, "_send", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        WriterProcess(tmp_path, ())
+    assert started[0].process.returncode == -signal.SIGKILL
 
 
 def test_a_pipe_that_ends_early_is_an_error() -> None:

@@ -3,10 +3,14 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from alphapanda.adapters import run_folder
+from alphapanda.adapters.event_batch import by_type
+from alphapanda.adapters.topic_files import TopicFiles
 from alphapanda.contracts.events import (
     Event,
     OrderCancelled,
@@ -16,9 +20,9 @@ from alphapanda.contracts.events import (
     RejectedSignal,
     StrategyHalted,
 )  # fmt: skip
-from alphapanda.runtime import replay
-from alphapanda.runtime.replay_run import drive
+from alphapanda.runtime.container import feature_names
 from tests.random_world import RandomWorld, difference
+from tests.typed import mistyped
 
 SEEDS = range(10)
 FEATURE_ENGINE = 1
@@ -45,22 +49,32 @@ def test_batches_give_the_lines_of_the_specification(world: RandomWorld, batch_r
 
 
 @pytest.mark.parametrize("events_a_batch", [1, 40, 100_000])
-def test_a_portfolio_behind_the_loop_says_what_it_would_say_in_it(world: RandomWorld, events_a_batch: int) -> None:
-    assert difference(world.booked_behind(events_a_batch), world.specified) is None
+def test_a_portfolio_apart_from_the_loop_says_what_it_would_say_in_it(world: RandomWorld, events_a_batch: int) -> None:
+    assert difference(world.with_portfolio_apart(events_a_batch), world.specified) is None
 
 
-def test_a_portfolio_behind_a_cold_start_begins_with_what_the_start_left(world: RandomWorld) -> None:
-    assert difference(world.booked_behind(40, cold=True), world.from_the_middle(by_short_cuts=False)) is None
+def test_a_portfolio_apart_after_a_cold_start_begins_with_what_the_start_left(world: RandomWorld) -> None:
+    assert difference(world.with_portfolio_apart(40, cold=True), world.from_the_middle(by_short_cuts=False)) is None
 
 
-def test_stretches_in_which_strategies_say_much_are_paused(worlds: Worlds, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "PLACES_A_PAUSE", 5)
-    world, emitted, heaps = worlds(5), list[Event](), list[list[Event]]()  # its strategies hear nothing: stretches are long
-    host = world.host(emitted)
-    host.pause = lambda: (heaps.append(emitted.copy()), emitted.clear())[1]
-    drive(host, world.tape, None, None, 100_000)
-    assert difference([event for heap in heaps for event in heap] + emitted, world.specified) is None
-    assert len(heaps) > sum(1 for _ in world.tape.runs(None, None, 100_000, host.heard_beats))
+@pytest.mark.parametrize("seed", SEEDS[:5])
+def test_runs_of_every_size_have_the_digests_of_the_specification(
+    worlds: Worlds, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written by a process of their own, which has decoded what it writes, or by the one that made the events."""
+    world = worlds(seed)
+    (tmp_path / "expected").mkdir()
+    expected = TopicFiles(tmp_path / "expected", feature_names(world.specs()))
+    expected.take(by_type(world.specified))
+    digests = expected.close()
+    monkeypatch.setattr(run_folder, "EVENTS_A_BATCH", 50)
+    for few in (1, 100_000):
+        monkeypatch.setattr(run_folder, "FEW_EVENTS", few)
+        assert world.digests(tmp_path / str(few)) == digests
+
+
+def test_values_are_of_the_types_of_their_fields(world: RandomWorld) -> None:
+    assert [text for event in world.specified for text in mistyped(event)] == []
 
 
 def test_restored_snapshots_leave_no_trace(world: RandomWorld) -> None:

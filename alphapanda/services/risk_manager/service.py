@@ -106,8 +106,8 @@ class RiskManager(Lane):
         reason, breach = _objection(proposal, limits, checks)
         if breach is not None:
             return [(event.pos[3], RejectedSignal(
-                PAPER, strategy_id, signal.instrument_token, event.id, proposal.quantity, reason, breach.value, breach.limit,
-                breach.unit,
+                PAPER, strategy_id, signal.instrument_token, event.id, proposal.quantity, reason, _float(breach.value),
+                _float(breach.limit), breach.unit,
             ))]  # fmt: skip
         return self._change(event, signal, proposal) if changes else self._place(event, signal, proposal)
 
@@ -261,6 +261,11 @@ class RiskManager(Lane):
         command: Any = event.data
         self.state.halted.add(command.strategy_id)
         return ()
+
+
+def _float(figure: float | None) -> float | None:
+    """A count as a float: whoever reads the event from its wire form has one, and says `3.0` where this said `3`."""
+    return None if figure is None else float(figure)
 
 
 def _objection(proposal: Proposal, limits: RiskLimits, checks: list[Check]) -> tuple[str, Breach | None]:

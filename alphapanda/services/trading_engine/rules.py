@@ -54,8 +54,6 @@ def fill_price(
     if price is None or price <= 0:
         return None
     if limit is None:
-        if not (rules.slippage_ticks or rules.slippage_bps):
-            return price
         paid = worsened(price, quantity, instrument, rules)
         return paid if paid > 0 else None
     if not limit_reached(price, limit, quantity, rules.limit_rule if resting else "touch"):

@@ -1,4 +1,4 @@
-"""The portfolio behind the loop: it travels whole to the process that writes a run, and refuses notes that do not fit."""
+"""The portfolio apart from the loop: it travels whole to the process that writes a run, and refuses notes that do not fit."""
 
 import pickle
 from typing import Any
@@ -10,7 +10,7 @@ from alphapanda.contracts.errors import ContractError
 from alphapanda.contracts.events import Charges, Event, ExecMode, OrderFill, PortfolioSnapshot
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.core.ledger import E8, Book, opened
-from alphapanda.runtime.behind import Behind, Bookings
+from alphapanda.runtime.late_portfolio import PortfolioNotes, apart
 from alphapanda.services.portfolio_manager.service import PortfolioManager
 from tests.builders import made, tick
 
@@ -26,22 +26,21 @@ def room(book: Book | None = None) -> PortfolioManager:
     return PortfolioManager(TABLE, {"a": book or opened(1_000 * E8)}, 60, {})
 
 
-def taken(behind: Behind, *events: Event) -> None:
+def noted(notes: PortfolioNotes, *events: Event) -> None:
     for event in events:
-        assert behind.handle(event) == ()
+        assert notes.handle(event) == ()
 
 
 def test_it_says_on_another_side_what_it_would_have_said_here() -> None:
     """With what it had done before, at the prices of then."""
     here, early = room(), fill(1, 101, 3, 50.0)
     before = here.handle(tick(1, 50.0)), here.handle(early)
-    there = Bookings(here)
-    behind = Behind(here)
-    behind.handle(tick(2, 60.0))
+    notes, there = apart(here)
+    notes.handle(tick(2, 60.0))
     later = [fill(2, 101, 1, 60.0), fill(2, 102, 2, 10.0, n=1)]
-    taken(behind, *later)
-    behind.handle(tick(3, 70.0))  # too late to matter
-    batch = pickle.loads(pickle.dumps(there))(by_type(later) | behind.noted())  # noqa: S301
+    noted(notes, *later)
+    notes.handle(tick(3, 70.0))  # too late to matter
+    batch = pickle.loads(pickle.dumps(there))(by_type(later) | notes.taken())  # noqa: S301
     same = room()
     assert (same.handle(tick(1, 50.0)), same.handle(early)) == before
     same.handle(tick(2, 60.0))
@@ -54,21 +53,29 @@ def test_what_is_flat_again_and_what_has_no_price_cost_no_note() -> None:
     """Of these the portfolio asks no price, or counts their cost."""
     book = opened(1_000 * E8)
     book.adopt(102, 4, 40 * E8)
-    behind = Behind(room(book))
-    taken(behind, tick(1, 50.0), fill(1, 101, 3, 50.0))
-    noted: Any = behind.noted()
-    (first,) = (event for events in noted.values() for event in events)
+    notes, _ = apart(room(book))
+    noted(notes, tick(1, 50.0), fill(1, 101, 3, 50.0))
+    batch: Any = notes.taken()
+    (first,) = (event for events in batch.values() for event in events)
     assert (first.data.tokens, first.data.prices) == ([102, 101], [[None, 50.0]])
-    taken(behind, tick(2, 51.0), fill(2, 101, -3, 51.0))
-    behind.noted()
-    taken(behind, fill(3, 102, 1, 10.0))
-    (last,) = (event for events in behind.noted().values() for event in events)
+    noted(notes, tick(2, 51.0), fill(2, 101, -3, 51.0))
+    notes.taken()
+    noted(notes, fill(3, 102, 1, 10.0))
+    (last,) = (event for events in notes.taken().values() for event in events)
     assert last.data.tokens == [102]  # type: ignore[attr-defined]
 
 
 def test_notes_of_other_seqs_are_refused() -> None:
-    portfolio = room()
-    bookings, behind = Bookings(portfolio), Behind(portfolio)
-    taken(behind, fill(1, 101, 3, 50.0))
-    with pytest.raises(ContractError, match="not of the fills"):
-        bookings(by_type([fill(2, 101, 3, 50.0)]) | behind.noted())
+    notes, late = apart(room())
+    noted(notes, fill(1, 101, 3, 50.0))
+    with pytest.raises(ContractError, match="fills and clock events beside them of"):
+        late(by_type([fill(2, 101, 3, 50.0)]) | notes.taken())
+
+
+def test_what_stands_in_the_loop_has_no_snapshot() -> None:
+    """It would have no books."""
+    notes, _ = apart(room())
+    with pytest.raises(ContractError, match="no snapshot"):
+        notes.snapshot()
+    with pytest.raises(ContractError, match="no snapshot"):
+        notes.restore(None)
