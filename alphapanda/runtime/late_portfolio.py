@@ -33,7 +33,7 @@ class Prices(Payload, frozen=True, gc=False):
     The first seq needs none of 9, the second has none yet. A row without any is of a session's open: nothing is valued then.
     """
 
-    seqs: list[tuple[int, int]]
+    seqs: list[list[int]]  # a compiled module forgets what its lists are of: no tuples, which would be decoded as lists
     tokens: list[int]
     prices: list[list[float | None]]
 
@@ -61,7 +61,7 @@ class PortfolioNotes(Lane):
 
     def _begin(self) -> None:
         self._tokens: dict[int, None] = dict.fromkeys(token for _, token in self._held)
-        self._seqs: list[tuple[int, int]] = []
+        self._seqs: list[list[int]] = []
         self._rows: list[list[float | None]] = []
         self._clock: list[Event] = []
         self._epoch = self._number = -1  # the last seq
@@ -81,7 +81,7 @@ class PortfolioNotes(Lane):
         except KeyError:  # what was held at the start need not have traded yet
             row = [marks[token].last_price if token in marks else None for token in self._tokens]
         self._epoch, self._number = epoch, number
-        self._seqs.append((epoch, number))
+        self._seqs.append([epoch, number])
         self._rows.append(row)
         return row
 
@@ -169,7 +169,7 @@ class LatePortfolio:
         if clock:
             inputs.sort(key=_pos)
         by_seq = [(seq, list(events)) for seq, events in groupby(inputs, _seq)]
-        if (seqs := [seq for seq, _ in by_seq]) != found.seqs:
+        if (seqs := [[*seq] for seq, _ in by_seq]) != found.seqs:
             raise ContractError(f"the notes are of the seqs {found.seqs}, the fills and clock events beside them of {seqs}")
         for (_, events), row in zip(by_seq, found.prices, strict=True):
             self._mark(found.tokens, row)
