@@ -24,7 +24,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 test: lint  ## everything that must hold
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 compiled: $(STAMP)  ## a wheel whose hot rooms are compiled (a minute or two; needs a C compiler and Python's headers)
 	rm -rf $(COMPILED)
