@@ -23,7 +23,6 @@ from alphapanda.contracts.errors import ConfigurationError, TapeError
 from alphapanda.contracts.events import Event, FeedGap, Payload
 from alphapanda.core.stretches import Ticks
 from alphapanda.runtime.container import AppContainer, StrategySpec, feature_names
-from alphapanda.runtime.doctor import is_compiled
 from alphapanda.runtime.replay import Replay, Rooms
 from alphapanda.runtime.settings import recorded
 from alphapanda.runtime.signals_from import RecordedSignals
@@ -77,9 +76,8 @@ def run_replay(
         replay = host(rooms, container.settings.pipeline.feedback_delay_ms, folder.write)
         if low is not None and low > tape.seqs[0]:
             start_cold(replay, tape, low)
-        if not is_compiled():  # a compiled room's state does not travel to another process whole
-            notes, late = replay.set_portfolio_apart()
-            folder.process_with(late, notes.taken)
+        notes, late = replay.set_portfolio_apart()
+        folder.process_with(late, notes.taken)
         with _seldom_collected():
             ticks = drive(replay, tape, low, high, container.settings.replay.batch_rows, progress)
         if not ticks:
