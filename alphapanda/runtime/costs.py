@@ -1,6 +1,6 @@
 """Charges, margins and broker figures as rooms take them: rules of one fill or position, from the reference tables."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from functools import lru_cache
 
@@ -23,11 +23,7 @@ def charge_rule(schedule: ChargeSchedule, profile: MarketProfile) -> ChargeRule:
     """What fills cost by this schedule, on the local date of their time."""
     if schedule.free:
         return lambda *_: NOTHING
-
-    @lru_cache(maxsize=64)
-    def local_day(quarter: int) -> date:
-        # Local dates begin at a multiple of a quarter of an hour in every zone.
-        return profile.local_date(quarter * QUARTER_NS)
+    local_day = _local_days(profile)
 
     def charge(
         ts_ns: int, instrument: Instrument, product: str, quantity: int, notional_e8: int, before: int, before_e8: int,
@@ -50,18 +46,34 @@ def margin_rule(instruments: Mapping[int, Instrument], profile: MarketProfile) -
 
     A written option's is of the value of what it is on, taken at its strike; a delivery sold short is taken whole.
     """
+    local_day = _local_days(profile)
+
+    @lru_cache(maxsize=4096)
+    def terms(token: int, product: str, is_short: bool, quarter: int) -> tuple[int | None, int, int, int]:
+        # (strike in its place, multiplier, numerator and denominator of the rate)
+        instrument = instruments[token]
+        if is_short and product == Product.CNC:
+            return None, instrument.multiplier_e8, 1, 1
+        rate = margin_rate(local_day(quarter), instrument.segment, product, is_short=is_short)
+        strike_e8 = to_e8(instrument.strike) if is_short and instrument.strike is not None else None
+        return strike_e8, instrument.multiplier_e8, rate.numerator, rate.denominator
 
     def margin(ts_ns: int, token: int, product: str, quantity: int, price_e8: int) -> int:
-        instrument, is_short = instruments[token], quantity < 0
-        worth_e8 = abs(value_e8(price_e8, quantity, instrument.multiplier_e8))
-        if is_short and product == Product.CNC:
-            return worth_e8
-        rate = margin_rate(profile.local_date(ts_ns), instrument.segment, product, is_short=is_short)
-        if is_short and instrument.strike is not None:
-            worth_e8 = abs(value_e8(to_e8(instrument.strike), quantity, instrument.multiplier_e8))
-        return worth_e8 * rate.numerator // rate.denominator
+        strike_e8, multiplier_e8, numerator, denominator = terms(token, product, quantity < 0, ts_ns // QUARTER_NS)
+        worth_e8 = abs(value_e8(price_e8 if strike_e8 is None else strike_e8, quantity, multiplier_e8))
+        return worth_e8 * numerator // denominator
 
     return margin
+
+
+def _local_days(profile: MarketProfile) -> Callable[[int], date]:
+    """The local date of each quarter of an hour: dates begin at a multiple of that in every zone."""
+
+    @lru_cache(maxsize=64)
+    def local_day(quarter: int) -> date:
+        return profile.local_date(quarter * QUARTER_NS)
+
+    return local_day
 
 
 def with_broker_figures(limits: RiskLimits) -> RiskLimits:

@@ -42,46 +42,63 @@ def counted(intents: Collection[Intent]) -> Collection[Intent]:
     return [*found, *largest.values()]
 
 
-def on_its_way(held: dict[int, int], intents: Iterable[Intent]) -> None:
-    """Add what intents will bring to what is held."""
+def merged(each: Iterable[Mapping[int, int]]) -> dict[int, int]:
+    """What several books hold together, netted as a broker's account is."""
+    together: dict[int, int] = {}
+    for held in each:
+        for token, count in held.items():
+            together[token] = together.get(token, 0) + count
+    return together
+
+
+def with_intents(held: Mapping[int, int], intents: Iterable[Intent]) -> dict[int, int]:
+    """What is held once these intents are filled."""
+    after = dict(held)
     for intent in intents:
-        held[intent.token] = held.get(intent.token, 0) + intent.quantity
+        after[intent.token] = after.get(intent.token, 0) + intent.quantity
+    return after
 
 
-def values_e8(held: Mapping[int, int], marks: Marks, multipliers_e8: Multipliers) -> dict[int, int]:
-    """The signed value of each quantity at the last prices; what has no price is left out."""
-    return {
-        token: value_e8(to_e8(marks[token].last_price), quantity, multipliers_e8[token])
-        for token, quantity in held.items() if quantity and token in marks
-    }  # fmt: skip
+def exposures_e8(held: Mapping[int, int], marks: Marks, multipliers_e8: Multipliers | None) -> tuple[int, int]:
+    """Gross and net value at the last prices; what has no price yet counts as nothing. Multipliers: None where all are one."""
+    if multipliers_e8 is None:
+        try:  # to_e8 and value_e8 are written out
+            values = [round(marks[one].last_price * E8_FLOAT) * count for one, count in held.items()]
+        except KeyError:
+            values = _values_e8(held, marks, ALL_ONE)
+    else:
+        values = _values_e8(held, marks, multipliers_e8)
+    return sum(map(abs, values)), sum(values)
+
+
+def _values_e8(held: Mapping[int, int], marks: Marks, multipliers_e8: Multipliers) -> list[int]:
+    return [
+        value_e8(to_e8(marks[one].last_price), count, multipliers_e8.get(one, ONE))
+        for one, count in held.items() if one in marks
+    ]  # fmt: skip
+
+
+def shorts_e8(held: Mapping[int, int], marks: Marks, multipliers_e8: Multipliers | None) -> int:
+    """The value of the shorts at the last prices, negative: `(net - gross) / 2` of the exposures, for less work."""
+    if multipliers_e8 is None:
+        try:  # written out: every order comes by here
+            return sum([round(marks[one].last_price * E8_FLOAT) * count for one, count in held.items() if count < 0])
+        except KeyError:
+            multipliers_e8 = ALL_ONE
+    return sum(one for one in _values_e8(held, marks, multipliers_e8) if one < 0)
 
 
 def cash_after_e8(
-    book: Book, intents: Iterable[Intent], token: int, quantity: int, price_e8: int, marks: Marks,
-    multipliers_e8: Multipliers | None,
+    cash_e8: int, intents: Iterable[Intent], token: int, quantity: int, price_e8: int, multipliers_e8: Multipliers | None
 ) -> int:  # fmt: skip
-    """Cash less what the shorts would cost, once all intents and this order are filled. Multipliers: None where all are one."""
-    of, held = multipliers_e8 or ALL_ONE, book.held.copy()
-    held[token] = held.get(token, 0) + quantity
-    cash_e8 = book.cash_e8 - (price_e8 * quantity if of is ALL_ONE else value_e8(price_e8, quantity, of[token]))
+    """Cash once all intents and this order are filled."""
+    if multipliers_e8 is None:
+        for intent in intents:
+            cash_e8 -= intent.price_e8 * intent.quantity
+        return cash_e8 - price_e8 * quantity
     for intent in intents:
-        one, count = intent.token, intent.quantity
-        held[one] = held.get(one, 0) + count
-        cash_e8 -= intent.price_e8 * count if of is ALL_ONE else value_e8(intent.price_e8, count, of[one])
-    if of is ALL_ONE:
-        try:  # to_e8 and value_e8 are written out: every order comes by here
-            return cash_e8 + sum([round(marks[one].last_price * E8_FLOAT) * count for one, count in held.items() if count < 0])
-        except KeyError:
-            return cash_e8 + _shorts_e8(held, marks, of)
-    return cash_e8 + _shorts_e8(held, marks, of)
-
-
-def _shorts_e8(held: Mapping[int, int], marks: Marks, multipliers_e8: Multipliers) -> int:
-    """The value of the shorts at the last prices, negative; what has no price yet counts as nothing."""
-    return sum(
-        value_e8(to_e8(marks[one].last_price), count, multipliers_e8.get(one, ONE))
-        for one, count in held.items() if count < 0 and one in marks
-    )  # fmt: skip
+        cash_e8 -= value_e8(intent.price_e8, intent.quantity, multipliers_e8[intent.token])
+    return cash_e8 - value_e8(price_e8, quantity, multipliers_e8[token])
 
 
 def crossing(

@@ -7,7 +7,7 @@ import msgspec
 
 from alphapanda.contracts.events import OrderTerms, Product, SignalKind, TradingSignal
 from alphapanda.contracts.instruments import Instrument
-from alphapanda.core.ledger import to_e8, unless_one, value_e8
+from alphapanda.core.ledger import ONE, to_e8, unless_one, value_e8
 from alphapanda.services.risk_manager import books
 from alphapanda.services.risk_manager.books import MarginRule
 from alphapanda.services.risk_manager.models import Figures, Proposal, RiskLimits, reduces
@@ -18,7 +18,9 @@ NS = 1_000_000_000
 QUANTITY, TARGET_QUANTITY, CANCEL, MODIFY = (
     SignalKind.QUANTITY, SignalKind.TARGET_QUANTITY, SignalKind.CANCEL, SignalKind.MODIFY
 )  # fmt: skip
-NO_INTENT = "", None
+NO_INTENT, NO_FIGURES = ("", None), Figures()
+ACCOUNT = "*"
+"""The name that all books together have among the books."""
 
 
 class Wants(msgspec.Struct, frozen=True):
@@ -28,6 +30,7 @@ class Wants(msgspec.Struct, frozen=True):
     position: bool
     account: bool
     rates: bool
+    duplicates: bool
     margin: bool
     crossing: bool
 
@@ -38,8 +41,8 @@ class Wants(msgspec.Struct, frozen=True):
             _any(limits.max_gross_exposure, limits.max_net_exposure, limits.max_daily_loss, limits.max_drawdown),
             _any(limits.max_position),
             _any(*limits.account.model_dump().values()),
-            _any(limits.duplicate_window_s, limits.orders_per_second, limits.orders_per_minute, limits.orders_per_day),
-            limits.require_margin, limits.forbid_self_cross,
+            _any(limits.orders_per_second, limits.orders_per_minute, limits.orders_per_day),
+            limits.duplicate_window_s is not None, limits.require_margin, limits.forbid_self_cross,
         )  # fmt: skip
         return wants if any(msgspec.structs.astuple(wants)) else None
 
@@ -63,8 +66,11 @@ class Proposals:
         self._slices = room.limits.freeze_quantity == "slice"
         self._wants = {strategy_id: Wants.of(mine) for strategy_id, mine in limits.items()}
 
-    def of(self, ts_ns: int, signal: TradingSignal, limits: RiskLimits) -> Proposal:
-        """The proposal of a signal under its strategy's limits. A modification replaces what is left of its order."""
+    def of(self, ts_ns: int, signal: TradingSignal, limits: RiskLimits, equities_e8: Mapping[str, int]) -> Proposal:
+        """The proposal of a signal under its strategy's limits. A modification replaces what is left of its order.
+
+        `equities_e8` are those of the books, by name, that are known already.
+        """
         state: RiskState = self._room.state
         strategy_id, token, terms, kind = signal.strategy_id, signal.instrument_token, signal.terms, signal.kind
         instrument, mark, book = self._instruments.get(token), state.marks.get(token), state.books[strategy_id]
@@ -74,10 +80,8 @@ class Proposals:
         if kind is MODIFY and changed is not None:
             intents = [one for one in intents if one is not changed]
         intents = books.counted(intents)
-        position = book.held.get(token, 0)
-        for intent in intents:
-            if intent.token == token:
-                position += intent.quantity
+        held = books.with_intents(book.held, intents)
+        position = held.get(token, 0)
         price_e8 = 0 if mark is None else to_e8(mark.last_price)
         if changes:
             size, quantity = _of_change(signal, changed)
@@ -89,54 +93,45 @@ class Proposals:
             size = quantity = self._weighed(signal, instrument, price_e8, position, state)
         if terms is not None:
             price_e8 = _price_e8(price_e8, quantity, terms, changed)
-        cash_e8 = 0
+        held[token] = position + quantity
+        wants, of_book, of_account, cash_e8 = self._wants[strategy_id], NO_FIGURES, NO_FIGURES, 0
         if limits.require_cash and instrument is not None and not reduces(position, quantity):  # nothing else is refused for it
-            cash_e8 = books.cash_after_e8(book, intents, token, quantity, price_e8, state.marks, self._odd_e8)
+            cash_e8 = books.cash_after_e8(book.cash_e8, intents, token, quantity, price_e8, self._odd_e8)
+            cash_e8 += books.shorts_e8(held, state.marks, self._odd_e8)
         orders = self._orders(instrument, size, changed) if self._slices or changed is not None else 1
-        plain = Proposal(
-            ts_ns, instrument, mark, quantity, price_e8, signal.reference_price, position, size,
-            orders, state.killed, strategy_id in state.halted, state.session_open, cash_e8,
-            kind, self._products.get(token, self._product), state.squared_off, self._protected,
-        )  # fmt: skip
-        if terms is not None or changes:
-            plain = self._with_terms(plain, terms, changed)
-        wants = self._wants[strategy_id]
-        return plain if wants is None else self._with_figures(plain, signal, wants, changed)
-
-    def _with_terms(self, p: Proposal, terms: OrderTerms | None, changed: Intent | None) -> Proposal:
-        """What the signal's terms add, and the order that it changes."""
-        product = p.product
+        product, known, turns, modifications = self._products.get(token, self._product), True, False, 0
         if changed is not None:
-            product = changed.product
-        elif terms is not None and terms.product is not None:
-            product = terms.product if p.instrument is None else p.instrument.product(terms.product)
-        return msgspec.structs.replace(
-            p, terms=terms, product=product, known_order=p.kind not in CHANGES or changed is not None or _is_leg(terms),
-            turns=changed is not None and p.size * changed.total < 0,
-            modifications=0 if changed is None else changed.modifications,
-        )  # fmt: skip
-
-    def _with_figures(
-        self, p: Proposal, signal: TradingSignal, wants: Wants, changed: Intent | None
-    ) -> Proposal:  # fmt: skip
-        """The further figures that are wanted."""
-        state: RiskState = self._room.state
-        strategy_id, token, found = signal.strategy_id, signal.instrument_token, dict[str, Any]()
+            product, turns, modifications = changed.product, size * changed.total < 0, changed.modifications
+        elif terms is not None:
+            if terms.product is not None:
+                product = terms.product if instrument is None else instrument.product(terms.product)
+            known = not changes or _is_leg(terms)
+        elif changes:
+            known = False
+        if wants is None:
+            return Proposal(
+                ts_ns, instrument, mark, quantity, price_e8, signal.reference_price, position, size, orders, state.killed,
+                strategy_id in state.halted, state.session_open, cash_e8, kind, product, state.squared_off, self._protected,
+                of_book, of_account, terms, known, turns, modifications,
+            )  # fmt: skip
         if wants.book:
-            found["book"] = self._figures([strategy_id], strategy_id, token, p.quantity, changed)
+            of_book = self._figures(strategy_id, self._equity_e8(strategy_id, equities_e8), held, token, position, quantity)
         elif wants.position:
-            found["book"] = Figures(p.position)
+            of_book = Figures(position)
         if wants.account:
-            found["account"] = self._figures(list(state.books), "*", token, p.quantity, changed)
-        if wants.rates:
-            found |= self._rates(p.ts_ns, signal)
+            of_account = self._of_account(strategy_id, held, token, quantity, equities_e8, of_book)
+        margin_after_e8 = margin_e8 = 0
         if wants.margin:
-            found["margin_after_e8"], found["margin_e8"] = self._margins(p, strategy_id, token, changed)
-        if wants.crossing:
-            terms = signal.terms
-            limit_e8 = None if terms is None or terms.limit_price is None else to_e8(terms.limit_price)
-            found["crossing"] = books.crossing(strategy_id, token, p.quantity, limit_e8, state.intents)
-        return msgspec.structs.replace(p, **found)
+            margin_after_e8 = self._margin_e8(ts_ns, strategy_id, intents, token, product, quantity)
+            margin_e8 = self._equity_e8(strategy_id, equities_e8)
+        return Proposal(
+            ts_ns, instrument, mark, quantity, price_e8, signal.reference_price, position, size, orders, state.killed,
+            strategy_id in state.halted, state.session_open, cash_e8, kind, product, state.squared_off, self._protected,
+            of_book, of_account, terms, known, turns, modifications,
+            self._duplicate_age_s(ts_ns, signal) if wants.duplicates else None,
+            len(state.second_ns), len(state.minute_ns), state.sent_today, margin_after_e8, margin_e8,
+            self._crossing(signal, quantity) if wants.crossing else 0,
+        )  # fmt: skip
 
     def _orders(self, instrument: Instrument | None, size: int, changed: Intent | None) -> int:
         """How many orders, or changes of orders, a signal makes."""
@@ -165,58 +160,73 @@ class Proposals:
         lots = abs(wanted_e8) // lot_e8 if lot_e8 > 0 else 0
         return (lots if wanted_e8 >= 0 else -lots) * instrument.lot_size - position
 
+    def _equity_e8(self, name: str, equities_e8: Mapping[str, int]) -> int:
+        """A book's equity, or of all books together."""
+        found = equities_e8.get(name)
+        if found is not None:
+            return found
+        state: RiskState = self._room.state
+        these = state.books.values() if name == ACCOUNT else [state.books[name]]
+        return sum(books.equity_e8(book, state.marks, self._odd_e8) for book in these)
+
     def _figures(
-        self, strategies: list[str], name: str, token: int, quantity: int, changed: Intent | None
+        self, name: str, equity_e8: int, held: Mapping[int, int], token: int, position: int, quantity: int
     ) -> Figures:  # fmt: skip
-        """Figures of these strategies' books together, netted as a broker's account is."""
+        """Figures of what is held once the intents and this order are filled."""
         state: RiskState = self._room.state
-        held: dict[int, int] = {}
-        equity_e8 = 0
-        for one in strategies:
-            book = state.books[one]
-            for held_token, count in book.held.items():
-                held[held_token] = held.get(held_token, 0) + count
-            books.on_its_way(held, books.counted(state.intents[one].values()))
-            equity_e8 += books.equity_e8(book, state.marks, self._odd_e8)
-        if changed is not None:
-            held[token] = held.get(token, 0) - changed.quantity
-        position = held.get(token, 0)
-        before = books.values_e8(held, state.marks, self._multipliers_e8)
-        if token in self._multipliers_e8:
-            held[token] = position + quantity
-        after = books.values_e8(held, state.marks, self._multipliers_e8)
+        gross_e8, net_e8 = books.exposures_e8(held, state.marks, self._odd_e8)
+        mark, before_e8 = state.marks.get(token), net_e8
+        if mark is not None:
+            price_e8, multiplier_e8 = to_e8(mark.last_price), self._multipliers_e8.get(token, ONE)
+            before_e8 += value_e8(price_e8, position, multiplier_e8) - value_e8(price_e8, held[token], multiplier_e8)
         return Figures(
-            position, sum(map(abs, after.values())), sum(before.values()), sum(after.values()),
-            equity_e8 - state.equity_at_open_e8[name], equity_e8, state.highest_e8[name],
-        )  # fmt: skip
+            position, gross_e8, before_e8, net_e8, equity_e8 - state.equity_at_open_e8[name], equity_e8, state.highest_e8[name]
+        )
 
-    def _rates(self, ts_ns: int, signal: TradingSignal) -> dict[str, Any]:
-        """Orders sent of late, and how long ago the strategy said the same."""
+    def _of_account(
+        self, strategy_id: str, held: dict[int, int], token: int, quantity: int, equities_e8: Mapping[str, int], own: Figures
+    ) -> Figures:  # fmt: skip
+        """Figures of all books together. `held` is what this strategy's book comes to, and `own` its figures, if wanted."""
         state: RiskState = self._room.state
-        last = state.last_signal.get((signal.strategy_id, signal.instrument_token))
-        same = last is not None and last[1] == gist(signal)
-        return {
-            "duplicate_age_s": (ts_ns - last[0]) / NS if same and last is not None else None,
-            "second": sum(1 for at_ns in state.sent_ns if at_ns > ts_ns - NS),
-            "minute": sum(1 for at_ns in state.sent_ns if at_ns > ts_ns - 60 * NS),
-            "today": state.sent_today,
-        }
+        equity_e8 = self._equity_e8(ACCOUNT, equities_e8)
+        if len(state.books) > 1:
+            others = [
+                books.with_intents(book.held, books.counted(state.intents[one].values()))
+                for one, book in state.books.items() if one != strategy_id
+            ]  # fmt: skip
+            held = books.merged([held, *others])
+        elif own is not NO_FIGURES:
+            day_e8 = equity_e8 - state.equity_at_open_e8[ACCOUNT]
+            return msgspec.structs.replace(own, day_pnl_e8=day_e8, highest_e8=state.highest_e8[ACCOUNT])
+        position = held.get(token, 0) - quantity
+        return self._figures(ACCOUNT, equity_e8, held, token, position, quantity)
 
-    def _margins(self, p: Proposal, strategy_id: str, token: int, changed: Intent | None) -> tuple[int, int]:
-        """Margin of all that is held, on its way and asked for, by product; and the equity that is to cover it."""
+    def _duplicate_age_s(self, ts_ns: int, signal: TradingSignal) -> float | None:
+        """How long ago the strategy said the same."""
+        last = self._room.state.last_signal.get((signal.strategy_id, signal.instrument_token))
+        return None if last is None or last[1] != gist(signal) else (ts_ns - last[0]) / NS
+
+    def _crossing(self, signal: TradingSignal, quantity: int) -> int:
+        terms = signal.terms
+        limit_e8 = None if terms is None or terms.limit_price is None else to_e8(terms.limit_price)
+        return books.crossing(signal.strategy_id, signal.instrument_token, quantity, limit_e8, self._room.state.intents)
+
+    def _margin_e8(
+        self, ts_ns: int, strategy_id: str, intents: Collection[Intent], token: int, product: str, quantity: int
+    ) -> int:  # fmt: skip
+        """Margin of all that is held, on its way and asked for, by product."""
         state: RiskState = self._room.state
         held = {(one, of): count for (owner, one, of), count in state.held.items() if owner == strategy_id}
-        for intent in books.counted(state.intents[strategy_id].values()):
-            if intent is not changed:
-                key = intent.token, intent.product
-                held[key] = held.get(key, 0) + intent.quantity
-        held[token, p.product] = held.get((token, p.product), 0) + p.quantity
+        for intent in intents:
+            key = intent.token, intent.product
+            held[key] = held.get(key, 0) + intent.quantity
+        held[token, product] = held.get((token, product), 0) + quantity
         needed_e8 = 0
         for (one, of), count in held.items():
             mark = state.marks.get(one)
             if count and mark is not None and one in self._instruments:
-                needed_e8 += self._margin(p.ts_ns, one, of, count, to_e8(mark.last_price))
-        return needed_e8, books.equity_e8(state.books[strategy_id], state.marks, self._odd_e8)
+                needed_e8 += self._margin(ts_ns, one, of, count, to_e8(mark.last_price))
+        return needed_e8
 
 
 def gist(signal: TradingSignal) -> tuple[object, ...]:

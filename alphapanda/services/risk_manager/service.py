@@ -34,13 +34,13 @@ from alphapanda.core.handler import Lane, Outputs
 from alphapanda.core.ledger import Book, to_e8, unless_one, value_e8
 from alphapanda.services.risk_manager.books import MarginRule, equity_e8, in_full
 from alphapanda.services.risk_manager.models import Proposal, RiskLimits
-from alphapanda.services.risk_manager.proposals import Proposals, gist, slices
+from alphapanda.services.risk_manager.proposals import ACCOUNT, Proposals, gist, slices
 from alphapanda.services.risk_manager.rules import CANCEL_CHECKS, CHANGES, NOTHING_TO_DO, Breach, Check, asked
 from alphapanda.services.risk_manager.state import Change, Intent, RiskState
 
-MINUTE_NS = 60_000_000_000
-ACCOUNT = "*"
+SECOND_NS, MINUTE_NS = 1_000_000_000, 60_000_000_000
 PAPER = ExecMode.PAPER
+NOT_WORKED_OUT: dict[str, int] = {}
 Watcher = Callable[[Event, Proposal, RiskLimits, list[Check]], None]
 """(signal, its proposal, its strategy's limits, the checks that it is asked)."""
 
@@ -93,10 +93,11 @@ class RiskManager(Lane):
         """Size the signal, ask every check, and let it through or refuse it."""
         signal: Any = event.data
         strategy_id, changes = signal.strategy_id, signal.kind in CHANGES
-        if self._tracks_highest:
-            self._note_equity(opens=False)
+        if self._counts_rates:
+            self._forget_sent(event.ts_ns)
+        equities_e8 = self._note_equity(opens=False) if self._tracks_highest else NOT_WORKED_OUT
         limits = self._of[strategy_id]
-        proposal = self._proposals.of(event.ts_ns, signal, limits)
+        proposal = self._proposals.of(event.ts_ns, signal, limits, equities_e8)
         if changes and signal.kind is SignalKind.CANCEL:
             checks = self._cancel_checks
         else:
@@ -157,9 +158,14 @@ class RiskManager(Lane):
             return
         state = self.state
         state.sent_today += orders
-        state.sent_ns.extend([ts_ns] * orders)
-        while state.sent_ns[0] <= ts_ns - MINUTE_NS:
-            state.sent_ns.popleft()
+        for sent_ns in (state.second_ns, state.minute_ns):
+            sent_ns.extend([ts_ns] * orders)
+
+    def _forget_sent(self, ts_ns: int) -> None:
+        """Let go of what was sent more than a second, or a minute, before this time; no later signal is earlier."""
+        for sent_ns, since_ns in ((self.state.second_ns, ts_ns - SECOND_NS), (self.state.minute_ns, ts_ns - MINUTE_NS)):
+            while sent_ns and sent_ns[0] <= since_ns:
+                sent_ns.popleft()
 
     # ---- feedback
 
@@ -230,15 +236,18 @@ class RiskManager(Lane):
         self._note_equity(opens=True)
         return ()
 
-    def _note_equity(self, *, opens: bool) -> None:
+    def _note_equity(self, *, opens: bool) -> dict[str, int]:
         """Note each book's equity, and their sum: as the day's first, and where it is the highest so far."""
         state = self.state
         now = {name: equity_e8(book, state.marks, self._odd_e8) for name, book in state.books.items()}
         now[ACCOUNT] = sum(now.values())
         if opens:
             state.equity_at_open_e8 = now
+        highest_e8 = state.highest_e8
         for name, found in now.items():
-            state.highest_e8[name] = max(found, state.highest_e8.get(name, found))
+            if found > highest_e8.get(name, found - 1):
+                highest_e8[name] = found
+        return now
 
     def on_square_off(self, event: Event) -> Outputs:
         """From here on no new intraday position is opened."""

@@ -46,7 +46,8 @@ class RiskState:
     equity_at_open_e8: dict[str, int] = field(default_factory=dict)
     highest_e8: dict[str, int] = field(default_factory=dict)  # equity, as seen at decisions, fills and session opens
     last_signal: dict[tuple[str, int], tuple[int, Any]] = field(default_factory=dict)
-    sent_ns: deque[int] = field(default_factory=deque)  # of the last minute
+    second_ns: deque[int] = field(default_factory=deque)  # when orders were sent, in the last second
+    minute_ns: deque[int] = field(default_factory=deque)  # and minute, as of the last signal
     sent_today: int = 0
     halted: set[str] = field(default_factory=set)
     killed: bool = False
