@@ -10,7 +10,7 @@ seq; they are those of everything that some book holds then, or that the seq its
 """
 
 from collections.abc import Mapping
-from itertools import groupby
+from itertools import groupby, zip_longest
 from typing import Any, ClassVar, NoReturn
 
 from alphapanda.adapters.event_batch import Batch
@@ -75,7 +75,8 @@ class PortfolioNotes(Lane):
 
     def _row(self, epoch: int, number: int) -> list[float | None]:
         """The prices as a seq comes to the portfolio: what it closes is held still, what it opens comes with its fill."""
-        marks, row = self.state.marks, list[float | None]()
+        marks = self.state.marks
+        row: list[float | None]
         try:
             row = [marks[token].last_price for token in self._tokens]
         except KeyError:  # what was held at the start need not have traded yet
@@ -162,15 +163,16 @@ class LatePortfolio:
 
     def __call__(self, batch: Batch) -> Batch:
         """The batch with what the portfolio says, and without the notes. Batches come in order, each of whole seqs."""
-        (noted,) = batch.pop(Prices)
-        found: Prices = noted.data  # type: ignore[assignment]
+        (notes,) = batch.pop(Prices)
+        found: Prices = notes.data  # type: ignore[assignment]
         clock = [event for cls in CLOCK for event in batch.pop(cls, ())]
         inputs = [*batch.get(OrderFill, ()), *clock]
         if clock:
             inputs.sort(key=_pos)
         by_seq = [(seq, list(events)) for seq, events in groupby(inputs, _seq)]
         if (seqs := [[*seq] for seq, _ in by_seq]) != found.seqs:
-            raise ContractError(f"the notes are of the seqs {found.seqs}, the fills and clock events beside them of {seqs}")
+            noted, came = next(pair for pair in zip_longest(found.seqs, seqs) if pair[0] != pair[1])
+            raise ContractError(f"the notes go on with seq {noted}, the fills and clock events beside them with {came}")
         for (_, events), row in zip(by_seq, found.prices, strict=True):
             self._mark(found.tokens, row)
             for event in run_seq(PORTFOLIO, [self.room], events, (), 0):
