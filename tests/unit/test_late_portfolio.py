@@ -68,7 +68,7 @@ def test_what_is_flat_again_and_what_has_no_price_cost_no_note() -> None:
 def test_notes_of_other_seqs_are_refused() -> None:
     notes, late = apart(room())
     noted(notes, fill(1, 101, 3, 50.0))
-    with pytest.raises(ContractError, match="fills and clock events beside them of"):
+    with pytest.raises(ContractError, match=r"go on with seq \[1, 1\], the fills and clock events beside them with \[1, 2\]"):
         late(by_type([fill(2, 101, 3, 50.0)]) | notes.taken())
 
 
