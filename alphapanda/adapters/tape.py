@@ -132,17 +132,19 @@ class Tape:
             others = self._others(date, low, high, heard_beats)
             done = 0
             for frame in islice(frames, len(some)):
-                keys = _keys(frame)
+                keys, columns = _keys(frame), _columns(frame)
                 a, b = np.searchsorted(keys, [low, high])
                 for at in range(a, b, batch_rows):
                     stop = min(at + batch_rows, b)
                     until = int(np.searchsorted(others.keys, keys[stop - 1]))
-                    yield from self._merged(frame[at:stop], keys[at:stop], others, done, until)
+                    yield from self._merged(_ticks(columns, at, stop), keys[at:stop], others, done, until)
                     done = until
             yield from others.runs(done, len(others.ts_ns))
 
-    def _merged(self, frame: pl.DataFrame, keys: Any, others: _Others, done: int, until: int) -> Iterator[Stretch]:
-        (tokens, ticks), numbers = _ticks(frame), (keys % _SHIFT).tolist()
+    def _merged(
+        self, made: tuple[list[int], list[MarketTick]], keys: Any, others: _Others, done: int, until: int
+    ) -> Iterator[Stretch]:  # fmt: skip
+        (tokens, ticks), numbers = made, (keys % _SHIFT).tolist()
         at = 0
         if done < until:
             cuts = np.searchsorted(keys, others.keys[done:until])
@@ -212,16 +214,18 @@ class Tape:
         return _Others(keys, frame["ts_ns"].to_list(), frame["type"].to_list(), frame["data"].to_list())
 
 
-def _ticks(frame: pl.DataFrame) -> tuple[list[int], list[MarketTick]]:
-    """Rows as tokens and tick objects: the hot path of a replay's reading."""
-    columns = {name: _values(frame[name]) for name in TICK_FIELDS if name in frame.columns}
-    values = [columns.get(name) or repeat(None, frame.height) for name in TICK_FIELDS]
-    return columns["instrument_token"], list(map(MarketTick, *values))
+def _columns(frame: pl.DataFrame) -> dict[str, Any]:
+    """A segment's tick fields, as arrays where they have no nulls: these are lists three times as fast."""
+    there = {name: frame[name] for name in TICK_FIELDS if name in frame.columns}
+    return {name: series if series.null_count() else series.to_numpy() for name, series in there.items()}
 
 
-def _values(series: pl.Series) -> list[Any]:
-    # numpy's tolist is three times as fast, but knows no null
-    return series.to_list() if series.null_count() else series.to_numpy().tolist()
+def _ticks(columns: dict[str, Any], start: int, stop: int) -> tuple[list[int], list[MarketTick]]:
+    """Rows [start, stop) as tokens and tick objects: the hot path of a replay's reading."""
+    rows = {name: column[start:stop].to_list() if isinstance(column, pl.Series) else column[start:stop].tolist()
+            for name, column in columns.items()}  # fmt: skip
+    values = [rows.get(name) or repeat(None, stop - start) for name in TICK_FIELDS]
+    return rows["instrument_token"], list(map(MarketTick, *values))
 
 
 def _key(seq: Any) -> int:
