@@ -142,9 +142,9 @@ class Tape:
             yield from others.runs(done, len(others.ts_ns))
 
     def _merged(
-        self, made: tuple[list[int], list[MarketTick]], keys: Any, others: _Others, done: int, until: int
+        self, rows: tuple[list[int], list[MarketTick]], keys: Any, others: _Others, done: int, until: int
     ) -> Iterator[Stretch]:  # fmt: skip
-        (tokens, ticks), numbers = made, (keys % _SHIFT).tolist()
+        (tokens, ticks), numbers = rows, (keys % _SHIFT).tolist()
         at = 0
         if done < until:
             cuts = np.searchsorted(keys, others.keys[done:until])

@@ -34,17 +34,18 @@ TABLE = {
     **INSTRUMENTS,
     104: Instrument(104, "FROZEN", freeze_quantity=20, lot_size=5, lower_band=90.0, upper_band=110.0),
     105: Instrument(105, "FUT", "NFO-FUT", expiry="2024-03-28", underlying="AAA"),
+    107: Instrument(107, "TENFOLD", "NFO-FUT", expiry="2024-03-28", underlying="AAA", multiplier=10.0),
     106: Instrument(106, "PUT", "NFO-OPT", expiry="2024-03-28", underlying="AAA", strike=90.0, option_type="PE"),
 }
 
 
 def risk(**limits: Any) -> RiskManager:
-    """An open session, s and t with 10,000 each; AAA, FROZEN and FUT at 100, BBB at 50, PUT at 2."""
+    """An open session, s and t with 10,000 each; AAA, FROZEN, FUT and TENFOLD at 100, BBB at 50, PUT at 2."""
     room = RiskManager(
         RiskLimits.model_validate(limits), TABLE, {name: opened(10_000 * E8) for name in "st"}, {},
         margin=margin_rule(TABLE, load_profile("nse")),
     )  # fmt: skip
-    quotes = {101: 100.0, 102: 50.0, 104: 100.0, 105: 100.0, 106: 2.0}
+    quotes = {101: 100.0, 102: 50.0, 104: 100.0, 105: 100.0, 106: 2.0, 107: 100.0}
     for event in (session_open(), *(tick(3 + i, price, token=token) for i, (token, price) in enumerate(quotes.items()))):
         room.handle(event)
     return room
@@ -97,11 +98,14 @@ def filled(quantity: int, price: float, number: int = 20, token: int = 101, stra
         ({"strategies": {"s": {"max_order_quantity": 4}}}, signal(5), ("order_quantity", 5, 4, "quantity")),
         ({"strategies": {"t": {"max_order_quantity": 4}}}, signal(5), ("place", 5)),
         ({"max_order_quantity": 4, "strategies": {"s": {"max_order_quantity": None}}}, signal(5), ("place", 5)),
-        # margin of 10,000: MIS a fifth, futures 15 %, a written put 15 % of its strike, a bought one its premium
+        # margin of 10,000: MIS a fifth, a delivery sold short all of it,
+        # futures 15 %, a written put 15 % of its strike, a bought one its premium
         ({"require_cash": False, "require_margin": True}, signal(101), ("margin", 10_100.0, 10_000.0, "currency")),
         ({"require_cash": False, "require_margin": True}, signal(500, product="MIS"), ("place", 500)),
         ({"require_cash": False, "require_margin": True}, signal(501, product="MIS"), ("margin", 10_020.0, 10_000.0, "currency")),
         ({"require_cash": False, "require_margin": True}, signal(667, token=105), ("margin", 10_005.0, 10_000.0, "currency")),
+        ({"require_cash": False, "require_margin": True}, signal(67, token=107), ("margin", 10_050.0, 10_000.0, "currency")),
+        ({"require_cash": False, "require_margin": True}, signal(-101), ("margin", 10_100.0, 10_000.0, "currency")),
         ({"require_cash": False, "require_margin": True}, signal(-741, token=106), ("margin", 10_003.5, 10_000.0, "currency")),
         ({"require_cash": False, "require_margin": True}, signal(5_000, token=106), ("place", 5_000)),
         ({}, signal(0, kind=SignalKind.CANCEL, client_order_id="a"), ("known_order", None, None, "client_order_id")),
@@ -276,9 +280,12 @@ def test_a_change_is_of_the_product_of_its_order() -> None:
 
 
 def test_every_slice_counts_for_the_rates() -> None:
-    """Five orders of one signal, where two a second are allowed."""
+    """Five orders of one signal, where two a second are allowed; and where five are, none after them."""
     room = risk(orders_per_second=2, freeze_quantity="slice", require_cash=False)
     assert verdict(room, signal(100, token=104)) == ("orders_per_second", 5, 2, "orders/s")
+    room = risk(orders_per_second=5, freeze_quantity="slice", require_cash=False)
+    assert len(room.handle(signal(100, token=104))) == 5
+    assert verdict(room, signal(1, number=21)) == ("orders_per_second", 6, 5, "orders/s")
 
 
 def test_margin_is_by_the_product_in_which_each_part_is_held() -> None:
@@ -307,6 +314,36 @@ def test_exits_that_cancel_each_other_count_once() -> None:
     for i, terms in enumerate(({"limit": 110.0}, {"trigger": 95.0})):
         verdict(room, signal(-5, number=25 + i, oco_group="x", **terms))
     assert verdict(room, signal(0, number=31, kind=SignalKind.TARGET_QUANTITY))[0] == "nothing_to_do"
+
+
+def test_exits_that_cancel_each_other_are_no_short_sale() -> None:
+    """5 held for delivery: both exits pass where Kite's rules hold and no net exposure is left, and one is trailed."""
+    room = risk(broker_rules=True, max_net_exposure=499, require_cash=False)
+    room.state.books["s"].fill(101, 5, 500 * E8, 0)
+    exits = [
+        {"limit": 110.0, "client_order_id": "target"}, {"limit": 94.95, "trigger": 95.0, "client_order_id": "stop"},
+        {"limit": 96.95, "trigger": 97.0, "client_order_id": "stop", "kind": SignalKind.MODIFY},
+    ]  # fmt: skip
+    said = [verdict(room, signal(-5, number=25 + i, oco_group="x", **terms))[0] for i, terms in enumerate(exits)]
+    more = verdict(room, signal(-1, number=31, limit=99.0))
+    assert (said, more) == (["place", "place", "modify"], ("short_delivery", -1, 0, "quantity"))
+
+
+@pytest.mark.parametrize(
+    ("account", "expected"),
+    [
+        ({"max_gross_exposure": 500}, ("account_gross_exposure", 1_000.0, 500.0, "currency")),
+        ({"max_net_exposure": 500}, ("account_net_exposure", 1_000.0, 500.0, "currency")),
+        ({"max_drawdown": 0.5}, ("place", 10)),
+    ],
+)
+def test_an_account_of_one_book_has_limits_of_its_own(account: dict[str, float], expected: tuple[Any, ...]) -> None:
+    """Beside a limit that needs no more of the book than its position."""
+    limits = RiskLimits.model_validate({"max_position": 100, "account": account})
+    room = RiskManager(limits, TABLE, {"s": opened(10_000 * E8)}, {})
+    for event in (session_open(), tick(3, 100.0)):
+        room.handle(event)
+    assert verdict(room, signal(10)) == expected
 
 
 def test_a_stop_that_buys_costs_its_trigger() -> None:

@@ -79,13 +79,13 @@ def _values_e8(held: Mapping[int, int], marks: Marks, multipliers_e8: Multiplier
 
 
 def shorts_e8(held: Mapping[int, int], marks: Marks, multipliers_e8: Multipliers | None) -> int:
-    """The value of the shorts at the last prices, negative: `(net - gross) / 2` of the exposures, for less work."""
+    """The value of what is held short at the last prices, counted as `exposures_e8` does."""
     if multipliers_e8 is None:
         try:  # written out: every order comes by here
             return sum([round(marks[one].last_price * E8_FLOAT) * count for one, count in held.items() if count < 0])
         except KeyError:
             multipliers_e8 = ALL_ONE
-    return sum(one for one in _values_e8(held, marks, multipliers_e8) if one < 0)
+    return sum(_values_e8({one: count for one, count in held.items() if count < 0}, marks, multipliers_e8))
 
 
 def cash_after_e8(

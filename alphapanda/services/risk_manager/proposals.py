@@ -18,7 +18,8 @@ NS = 1_000_000_000
 QUANTITY, TARGET_QUANTITY, CANCEL, MODIFY = (
     SignalKind.QUANTITY, SignalKind.TARGET_QUANTITY, SignalKind.CANCEL, SignalKind.MODIFY
 )  # fmt: skip
-NO_INTENT, NO_FIGURES = ("", None), Figures()
+NO_INTENT = "", None
+NO_FIGURES = Figures()
 ACCOUNT = "*"
 """The name that all books together have among the books."""
 
@@ -29,7 +30,7 @@ class Wants(msgspec.Struct, frozen=True):
     book: bool
     position: bool
     account: bool
-    rates: bool
+    rates: bool  # they are at hand, but a proposal without further figures has none
     duplicates: bool
     margin: bool
     crossing: bool
@@ -69,7 +70,8 @@ class Proposals:
     def of(self, ts_ns: int, signal: TradingSignal, limits: RiskLimits, equities_e8: Mapping[str, int]) -> Proposal:
         """The proposal of a signal under its strategy's limits. A modification replaces what is left of its order.
 
-        `equities_e8` are those of the books, by name, that are known already.
+        `equities_e8` are those of the books, by name, that are known already; and the room has let go of the times of
+        orders that are too old to count.
         """
         state: RiskState = self._room.state
         strategy_id, token, terms, kind = signal.strategy_id, signal.instrument_token, signal.terms, signal.kind
@@ -77,8 +79,9 @@ class Proposals:
         changes = kind in CHANGES
         changed = self.working(strategy_id, token, terms)[1] if changes else None
         intents: Collection[Intent] = state.intents[strategy_id].values()
-        if kind is MODIFY and changed is not None:
-            intents = [one for one in intents if one is not changed]
+        group = changed.oco_group if changed is not None else "" if terms is None else terms.oco_group
+        if group or changed is not None:
+            intents = [one for one in intents if one is not changed and not _loses(one, group, token)]
         intents = books.counted(intents)
         held = books.with_intents(book.held, intents)
         position = held.get(token, 0)
@@ -90,47 +93,63 @@ class Proposals:
         elif kind is QUANTITY:
             size = quantity = int(signal.size)
         else:
-            size = quantity = self._weighed(signal, instrument, price_e8, position, state)
+            size = quantity = self._weighed(signal, instrument, price_e8, position, self._equity_e8(strategy_id, equities_e8))
         if terms is not None:
             price_e8 = _price_e8(price_e8, quantity, terms, changed)
         held[token] = position + quantity
-        wants, of_book, of_account, cash_e8 = self._wants[strategy_id], NO_FIGURES, NO_FIGURES, 0
+        cash_e8 = 0
         if limits.require_cash and instrument is not None and not reduces(position, quantity):  # nothing else is refused for it
             cash_e8 = books.cash_after_e8(book.cash_e8, intents, token, quantity, price_e8, self._odd_e8)
             cash_e8 += books.shorts_e8(held, state.marks, self._odd_e8)
-        orders = self._orders(instrument, size, changed) if self._slices or changed is not None else 1
-        product, known, turns, modifications = self._products.get(token, self._product), True, False, 0
+        plain = Proposal(
+            ts_ns, instrument, mark, quantity, price_e8, signal.reference_price, position, size,
+            self._orders(instrument, size, changed) if self._slices or changed is not None else 1, state.killed,
+            strategy_id in state.halted, state.session_open, cash_e8, kind, self._products.get(token, self._product),
+            state.squared_off, self._protected,
+        )  # fmt: skip
+        if terms is not None or changes:
+            plain = self._with_terms(plain, terms, changed)
+        wants = self._wants[strategy_id]
+        return plain if wants is None else self._with_figures(plain, signal, wants, held, intents, equities_e8)
+
+    def _with_terms(self, p: Proposal, terms: OrderTerms | None, changed: Intent | None) -> Proposal:
+        """What the signal's terms add, and the order that it changes."""
+        product = p.product
         if changed is not None:
-            product, turns, modifications = changed.product, size * changed.total < 0, changed.modifications
-        elif terms is not None:
-            if terms.product is not None:
-                product = terms.product if instrument is None else instrument.product(terms.product)
-            known = not changes or _is_leg(terms)
-        elif changes:
-            known = False
-        if wants is None:
-            return Proposal(
-                ts_ns, instrument, mark, quantity, price_e8, signal.reference_price, position, size, orders, state.killed,
-                strategy_id in state.halted, state.session_open, cash_e8, kind, product, state.squared_off, self._protected,
-                of_book, of_account, terms, known, turns, modifications,
-            )  # fmt: skip
+            product = changed.product
+        elif terms is not None and terms.product is not None:
+            product = terms.product if p.instrument is None else p.instrument.product(terms.product)
+        return msgspec.structs.replace(
+            p, terms=terms, product=product, known_order=p.kind not in CHANGES or changed is not None or _is_leg(terms),
+            turns=changed is not None and p.size * changed.total < 0,
+            modifications=0 if changed is None else changed.modifications,
+        )  # fmt: skip
+
+    def _with_figures(
+        self, p: Proposal, signal: TradingSignal, wants: Wants, held: dict[int, int], intents: Collection[Intent],
+        equities_e8: Mapping[str, int],
+    ) -> Proposal:  # fmt: skip
+        """The further figures that are wanted. `held` is what the book comes to with the order and these intents."""
+        state: RiskState = self._room.state
+        strategy_id, token = signal.strategy_id, signal.instrument_token
+        of_book = of_account = NO_FIGURES
         if wants.book:
-            of_book = self._figures(strategy_id, self._equity_e8(strategy_id, equities_e8), held, token, position, quantity)
+            equity_e8 = self._equity_e8(strategy_id, equities_e8)
+            of_book = self._figures(strategy_id, equity_e8, held, token, p.position, p.quantity)
         elif wants.position:
-            of_book = Figures(position)
+            of_book = Figures(p.position)
         if wants.account:
-            of_account = self._of_account(strategy_id, held, token, quantity, equities_e8, of_book)
+            alone = wants.book and len(state.books) == 1
+            of_account = of_book if alone else self._of_account(strategy_id, held, token, p.quantity, equities_e8)
         margin_after_e8 = margin_e8 = 0
         if wants.margin:
-            margin_after_e8 = self._margin_e8(ts_ns, strategy_id, intents, token, product, quantity)
+            margin_after_e8 = self._margin_e8(p, strategy_id, token, intents)
             margin_e8 = self._equity_e8(strategy_id, equities_e8)
-        return Proposal(
-            ts_ns, instrument, mark, quantity, price_e8, signal.reference_price, position, size, orders, state.killed,
-            strategy_id in state.halted, state.session_open, cash_e8, kind, product, state.squared_off, self._protected,
-            of_book, of_account, terms, known, turns, modifications,
-            self._duplicate_age_s(ts_ns, signal) if wants.duplicates else None,
-            len(state.second_ns), len(state.minute_ns), state.sent_today, margin_after_e8, margin_e8,
-            self._crossing(signal, quantity) if wants.crossing else 0,
+        return msgspec.structs.replace(
+            p, book=of_book, account=of_account, margin_after_e8=margin_after_e8, margin_e8=margin_e8,
+            duplicate_age_s=self._duplicate_age_s(p.ts_ns, signal) if wants.duplicates else None,
+            second=len(state.second_ns), minute=len(state.minute_ns), today=state.sent_today,
+            crossing=self._crossing(signal, p.quantity) if wants.crossing else 0,
         )  # fmt: skip
 
     def _orders(self, instrument: Instrument | None, size: int, changed: Intent | None) -> int:
@@ -149,12 +168,11 @@ class Proposals:
         return NO_INTENT
 
     def _weighed(
-        self, signal: TradingSignal, instrument: Instrument | None, price_e8: int, position: int, state: RiskState
+        self, signal: TradingSignal, instrument: Instrument | None, price_e8: int, position: int, equity_e8: int
     ) -> int:  # fmt: skip
         """The signed quantity that is missing to a part of the book's equity."""
         if instrument is None or price_e8 == 0:
             return 0
-        equity_e8 = books.equity_e8(state.books[signal.strategy_id], state.marks, self._odd_e8)
         lot_e8 = value_e8(price_e8, instrument.lot_size, instrument.multiplier_e8)
         wanted_e8 = to_e8(signal.size) * equity_e8 // 100_000_000
         lots = abs(wanted_e8) // lot_e8 if lot_e8 > 0 else 0
@@ -166,40 +184,35 @@ class Proposals:
         if found is not None:
             return found
         state: RiskState = self._room.state
-        these = state.books.values() if name == ACCOUNT else [state.books[name]]
-        return sum(books.equity_e8(book, state.marks, self._odd_e8) for book in these)
+        these = list(state.books.values()) if name == ACCOUNT else [state.books[name]]
+        return sum([books.equity_e8(book, state.marks, self._odd_e8) for book in these])
 
     def _figures(
         self, name: str, equity_e8: int, held: Mapping[int, int], token: int, position: int, quantity: int
     ) -> Figures:  # fmt: skip
-        """Figures of what is held once the intents and this order are filled."""
+        """Figures of what is held once all is filled, an order of this quantity among it; `position` is without that."""
         state: RiskState = self._room.state
         gross_e8, net_e8 = books.exposures_e8(held, state.marks, self._odd_e8)
         mark, before_e8 = state.marks.get(token), net_e8
         if mark is not None:
             price_e8, multiplier_e8 = to_e8(mark.last_price), self._multipliers_e8.get(token, ONE)
-            before_e8 += value_e8(price_e8, position, multiplier_e8) - value_e8(price_e8, held[token], multiplier_e8)
+            before_e8 += value_e8(price_e8, position, multiplier_e8) - value_e8(price_e8, position + quantity, multiplier_e8)
         return Figures(
             position, gross_e8, before_e8, net_e8, equity_e8 - state.equity_at_open_e8[name], equity_e8, state.highest_e8[name]
         )
 
     def _of_account(
-        self, strategy_id: str, held: dict[int, int], token: int, quantity: int, equities_e8: Mapping[str, int], own: Figures
+        self, strategy_id: str, held: dict[int, int], token: int, quantity: int, equities_e8: Mapping[str, int]
     ) -> Figures:  # fmt: skip
-        """Figures of all books together. `held` is what this strategy's book comes to, and `own` its figures, if wanted."""
+        """Figures of all books together; `held` is what this strategy's book comes to."""
         state: RiskState = self._room.state
-        equity_e8 = self._equity_e8(ACCOUNT, equities_e8)
-        if len(state.books) > 1:
-            others = [
-                books.with_intents(book.held, books.counted(state.intents[one].values()))
-                for one, book in state.books.items() if one != strategy_id
-            ]  # fmt: skip
-            held = books.merged([held, *others])
-        elif own is not NO_FIGURES:
-            day_e8 = equity_e8 - state.equity_at_open_e8[ACCOUNT]
-            return msgspec.structs.replace(own, day_pnl_e8=day_e8, highest_e8=state.highest_e8[ACCOUNT])
+        others = [
+            books.with_intents(book.held, books.counted(state.intents[one].values()))
+            for one, book in state.books.items() if one != strategy_id
+        ]  # fmt: skip
+        held = books.merged([held, *others])
         position = held.get(token, 0) - quantity
-        return self._figures(ACCOUNT, equity_e8, held, token, position, quantity)
+        return self._figures(ACCOUNT, self._equity_e8(ACCOUNT, equities_e8), held, token, position, quantity)
 
     def _duplicate_age_s(self, ts_ns: int, signal: TradingSignal) -> float | None:
         """How long ago the strategy said the same."""
@@ -211,22 +224,25 @@ class Proposals:
         limit_e8 = None if terms is None or terms.limit_price is None else to_e8(terms.limit_price)
         return books.crossing(signal.strategy_id, signal.instrument_token, quantity, limit_e8, self._room.state.intents)
 
-    def _margin_e8(
-        self, ts_ns: int, strategy_id: str, intents: Collection[Intent], token: int, product: str, quantity: int
-    ) -> int:  # fmt: skip
+    def _margin_e8(self, p: Proposal, strategy_id: str, token: int, intents: Collection[Intent]) -> int:
         """Margin of all that is held, on its way and asked for, by product."""
         state: RiskState = self._room.state
         held = {(one, of): count for (owner, one, of), count in state.held.items() if owner == strategy_id}
         for intent in intents:
             key = intent.token, intent.product
             held[key] = held.get(key, 0) + intent.quantity
-        held[token, product] = held.get((token, product), 0) + quantity
+        held[token, p.product] = held.get((token, p.product), 0) + p.quantity
         needed_e8 = 0
         for (one, of), count in held.items():
             mark = state.marks.get(one)
             if count and mark is not None and one in self._instruments:
-                needed_e8 += self._margin(ts_ns, one, of, count, to_e8(mark.last_price))
+                needed_e8 += self._margin(p.ts_ns, one, of, count, to_e8(mark.last_price))
         return needed_e8
+
+
+def _loses(intent: Intent, group: str, token: int) -> bool:
+    """Whether an intent loses what another of this group fills: the two are never held together."""
+    return group != "" and intent.oco_group == group and intent.token == token
 
 
 def gist(signal: TradingSignal) -> tuple[object, ...]:

@@ -38,7 +38,8 @@ from alphapanda.services.risk_manager.proposals import ACCOUNT, Proposals, gist,
 from alphapanda.services.risk_manager.rules import CANCEL_CHECKS, CHANGES, NOTHING_TO_DO, Breach, Check, asked
 from alphapanda.services.risk_manager.state import Change, Intent, RiskState
 
-SECOND_NS, MINUTE_NS = 1_000_000_000, 60_000_000_000
+SECOND_NS = 1_000_000_000
+MINUTE_NS = 60 * SECOND_NS
 PAPER = ExecMode.PAPER
 NOT_WORKED_OUT: dict[str, int] = {}
 Watcher = Callable[[Event, Proposal, RiskLimits, list[Check]], None]
@@ -162,7 +163,7 @@ class RiskManager(Lane):
             sent_ns.extend([ts_ns] * orders)
 
     def _forget_sent(self, ts_ns: int) -> None:
-        """Let go of what was sent more than a second, or a minute, before this time; no later signal is earlier."""
+        """Let go of what was sent a second, or a minute, before this time or earlier; no later signal is earlier."""
         for sent_ns, since_ns in ((self.state.second_ns, ts_ns - SECOND_NS), (self.state.minute_ns, ts_ns - MINUTE_NS)):
             while sent_ns and sent_ns[0] <= since_ns:
                 sent_ns.popleft()
@@ -243,10 +244,9 @@ class RiskManager(Lane):
         now[ACCOUNT] = sum(now.values())
         if opens:
             state.equity_at_open_e8 = now
-        highest_e8 = state.highest_e8
         for name, found in now.items():
-            if found > highest_e8.get(name, found - 1):
-                highest_e8[name] = found
+            if name not in state.highest_e8 or found > state.highest_e8[name]:
+                state.highest_e8[name] = found
         return now
 
     def on_square_off(self, event: Event) -> Outputs:

@@ -20,7 +20,6 @@ from alphapanda.contracts.events import (
     KillSwitch,
     MarketTick,
     OrderPlaced,
-    OrderTerms,
     OrderType,
     Product,
     SessionClose,
@@ -73,7 +72,7 @@ class TradingEngine(Lane):
         self.settlements_e8, self.actions, self.tracks_deliveries = settlements_e8 or {}, actions, tracks_deliveries
         self._multipliers_e8 = {token: one.multiplier_e8 for token, one in instruments.items()}
         self._products: dict[int, str] = {token: one.product(rules.product) for token, one in instruments.items()}
-        self._at_once, self._protects = rules.fill_model == "immediate", rules.market_protection_pct is not None
+        self._at_once, self._protection_pct = rules.fill_model == "immediate", rules.market_protection_pct
         self._bounded = rules.participation is not None or rules.fill_model == "depth"
         self._late = rules.latency_ms > 0 or bool(rules.latency_samples_ms) or rules.fill_model == "bar_open"
 
@@ -88,11 +87,13 @@ class TradingEngine(Lane):
         instrument, product = self.instruments.get(token), self._products.get(token, self.rules.product)
         if terms.product is not None:
             product = terms.product if instrument is None else instrument.product(terms.product)
+        limit, pct = terms.limit_price, self._protection_pct
+        if pct is not None and terms.order_type == OrderType.MARKET and token in state.marks:
+            limit = protected(state.marks[token].last_price, signal.quantity, pct)
         placed = OrderPlaced(
             signal.exec_mode, signal.strategy_id, token, signal.signal_id, pos_text(event.pos), terms.order_type, signal.quantity,
             signal.reference_price, self._active_ns(event) if self._late else event.ts_ns, product, terms.validity,
-            self._limit(token, signal.quantity, terms) if self._protects else terms.limit_price, terms.trigger_price,
-            terms.client_order_id,
+            limit, terms.trigger_price, terms.client_order_id,
         )  # fmt: skip
         if instrument is None:
             return [(lane, placed), (lane, o.refused(placed, "unknown_instrument"))]
@@ -115,13 +116,6 @@ class TradingEngine(Lane):
         if self.rules.fill_model == "bar_open" and self.state.session_open:
             return next_bar_ns(active_ns, self.state.open_ts_ns, self.rules.bar_interval_s)
         return active_ns
-
-    def _limit(self, token: int, quantity: int, terms: OrderTerms) -> float | None:
-        """An order's limit; of a MARKET order, how far it may go from the last price."""
-        pct = self.rules.market_protection_pct
-        if pct is None or terms.order_type != OrderType.MARKET or (mark := self.state.marks.get(token)) is None:
-            return terms.limit_price
-        return protected(mark.last_price, quantity, pct)
 
     def _change(self, event: Event, wanted: ValidatedSignal) -> Outputs:
         lane, active_ns = event.pos[3], event.ts_ns + latency_ns(self.rules, event.pos)
