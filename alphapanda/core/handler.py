@@ -80,10 +80,11 @@ class Lane:
         return method(event)
 
     def hear(self, told: Event) -> None:
-        """Take feedback that this lane only notes. Raises ContractError where it has something to say to it."""
-        self.heard = told.pos
-        if self.handle(told):
-            raise ContractError(f"{type(self).__name__} speaks on feedback ({told.id}): hosts would lose what it says")
+        """Take feedback that this lane only notes. Raises ContractError where it has something to say to it, or takes none."""
+        self.heard, take = told.pos, self.taker(told)
+        if take is None or take(told):
+            what = "does not take" if take is None else "speaks on"
+            raise ContractError(f"{type(self).__name__} {what} feedback ({told.id}): hosts would lose what it says")
 
     def snapshot(self) -> Any:
         """All state, copied: later events do not change it."""

@@ -63,7 +63,7 @@ def chaos(
     began = time.monotonic()
     make_tape(folder / "tape", seed=what.seed, ticks=what.ticks, instruments=50)
     spec = write_spec(folder, folder / "tape")
-    with Session(bootstrap, folder, spec, f"chaos.{time.time_ns()}.", settings=SETTINGS, measured=False) as session:
+    with Session(bootstrap, folder, spec, f"chaos.{time.time_ns()}.", settings=SETTINGS) as session:
         world = World(
             session, broker, what.seed, speed=what.speed, services=what.services, options=what.options,
             environment=what.environment, stuck_s=what.stuck_s,

@@ -70,10 +70,9 @@ class Session:
 
     def __init__(
         self, bootstrap: str, folder: Path, spec: Path, prefix: str, *, partitions: int = 4,
-        settings: Mapping[str, Any] | None = None, measured: bool = True,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
-        """`bootstrap` empty: without a broker. `settings` are for the processes too. `measured`: their coverage too, if any."""
-        self._inherited = {name: value for name, value in os.environ.items() if measured or not name.startswith("COVERAGE_")}
+        """`bootstrap` empty: without a broker. `settings` are for the processes too."""
         self.folder, self.spec, self.prefix, self.partitions = folder, spec, prefix, partitions
         self.words = {"kafka.bootstrap_servers": bootstrap or "none", **(settings or {})}
         self.words |= {f"storage.{name}": str(folder / name) for name in ("runs", "tapes", "logs", "snapshots", "sessions")}
@@ -97,7 +96,7 @@ class Session:
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """The settings as processes read them."""
         said = {f"ALPHAPANDA_{name.replace('.', '__').upper()}": str(value) for name, value in self.words.items()}
-        return {**self._inherited, **said, **(more or {})}
+        return {**os.environ, **said, **(more or {})}
 
     def start(
         self, name: str, words: Sequence[str], *, module: Sequence[str] = ("alphapanda",), more: Mapping[str, str] | None = None
