@@ -1,7 +1,8 @@
 """Speed and memory, as ratios of two things measured in one run: `make bench`, or `python -m tests.bench.run --help`.
 
 speed: the replay of a million ticks, from opening the tape to the last closed file of the run, against a bare loop that
-does the same reading, builds the same tick objects and calls the same strategy; medians of five, taken in turn.
+does the same reading, builds the same tick objects and calls the same strategy; medians of five, taken in turn. Once with
+the limits that are set by default, once with every limit set, none of which refuses anything.
 memory: peak of a replay of 20 million ticks against one of 2 million with the same number of fills, each in a process of
 its own. peer: the same million ticks in another engine, run by the script and interpreter that are named. What is imported is
 measured: the sources, or the compiled package where that comes first on the path.
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,18 @@ from strategies.ema_cross import EmaCross
 
 MILLION = 1_000_000
 SETTINGS = {"charges.profile": "none"}
+MANY = 10**6
+MUCH = 10**12
+OF_A_BOOK: dict[str, float] = {
+    "max_position": MANY, "max_gross_exposure": MUCH, "max_net_exposure": MUCH, "max_daily_loss": MUCH, "max_drawdown": 0.99,
+}  # fmt: skip
+EVERY_LIMIT = {
+    **SETTINGS, **{f"risk.{name}": most for name, most in OF_A_BOOK.items()},
+    **{f"risk.account.{name}": most for name, most in OF_A_BOOK.items()},
+    "risk.max_order_quantity": MANY, "risk.max_order_notional": MUCH, "risk.duplicate_window_s": 1e-6,
+    "risk.require_margin": True, "risk.price_band_pct": 50, "risk.forbid_self_cross": True, "risk.freeze_quantity": "refuse",
+    "risk.orders_per_second": MANY, "risk.orders_per_minute": MANY, "risk.orders_per_day": MANY, "risk.max_modifications": MANY,
+}  # fmt: skip
 EXPECTED_FILLS, EXPECTED_PNL = 14_425, -72.80
 
 
@@ -98,19 +112,18 @@ def bare_s(tape_path: Path) -> float:
     return seconds
 
 
-def replay_s(tape_path: Path, out: Path) -> float:
+def replay_s(tape_path: Path, out: Path, settings: Mapping[str, object] = SETTINGS) -> float:
     """Seconds of the whole replay; its result must be the peers'."""
     began = time.perf_counter()
-    run = ap.replay(tape_path, [EmaCross()], settings=SETTINGS, out=out)
+    run = ap.replay(tape_path, [EmaCross()], settings=settings, out=out)
     seconds = time.perf_counter() - began
     assert (run.fills.height, round(run.stats["net_pnl"] or 0, 2)) == (EXPECTED_FILLS, EXPECTED_PNL)
     return seconds
 
 
-def speed(folder: Path) -> dict[str, float]:
+def speed(tape: Path, out: Path, settings: Mapping[str, object]) -> dict[str, float]:
     """Medians of five, in turn, and the replay's rate as a part of the bare loop's."""
-    tape = make(folder / "t1m", 1)
-    pairs = [(bare_s(tape), replay_s(tape, folder / "runs")) for _ in range(5)]
+    pairs = [(bare_s(tape), replay_s(tape, out, settings)) for _ in range(5)]
     bare, whole = (statistics.median(column) for column in zip(*pairs, strict=True))
     return {"bare_s": bare, "replay_s": whole, "rate_of_bare": bare / whole}
 
@@ -145,7 +158,9 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        found: dict[str, Any] = {"compiled": is_compiled(), "speed": speed(folder)}
+        tape = make(folder / "t1m", 1)
+        found: dict[str, Any] = {"compiled": is_compiled(), "speed": speed(tape, folder / "runs", SETTINGS)}
+        found["speed_with_every_limit"] = speed(tape, folder / "runs", EVERY_LIMIT)
         if args.peer:
             frame = ticks(MILLION).with_columns(pl.col("instrument_token", "last_quantity").cast(pl.Int32))
             frame.write_parquet(folder / "peer.parquet")
