@@ -6,7 +6,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -66,25 +66,23 @@ def run_replay(
     With `signals`, these are played back in place of the strategies (`specs` are then its stand-ins).
     """
     began, wall = time.perf_counter(), datetime.now(UTC)
-    if verify:
-        tape.verify()
     low, high = place(tape, start), place(tape, end)
     parameters = [described(spec) for spec in specs] if signals is None else signals.strategies
     host = Replay if signals is None else signals.host
     rooms = container.rooms(tape, specs)
-    with RunFolder(out or container.runs_root, feature_names(specs)) as folder:
+    with ThreadPoolExecutor(1) as beside, RunFolder(out or container.runs_root, feature_names(specs)) as folder:
+        verified = beside.submit(tape.verify) if verify else None
         replay = host(rooms, container.settings.pipeline.feedback_delay_ms, folder.write)
         if low is not None and low > tape.seqs[0]:
             start_cold(replay, tape, low)
         notes, late = replay.set_portfolio_apart()
         folder.process_with(late, notes.taken)
         with _seldom_collected():
-            ticks = drive(replay, tape, low, high, container.settings.replay.batch_rows, progress)
+            ticks = drive(replay, tape, low, high, container.settings.replay.batch_rows, progress, verified)
         if not ticks:
             raise TapeError(f"{tape.path} has no tick in the range that was asked for")
-        with ThreadPoolExecutor(1) as beside:
-            revision = beside.submit(git_revision)
-            written = folder.close()
+        revision = beside.submit(git_revision)
+        written = folder.close()
         seconds = time.perf_counter() - began
         digest = run_digest(written.digests)
         run_id = f"{wall:%Y%m%d-%H%M%S-%f}-{digest[:8]}"
@@ -121,17 +119,30 @@ def _seldom_collected() -> Iterator[None]:
 
 
 def drive(
-    replay: Replay, tape: Tape, start: Seq | None, end: Seq | None, batch_rows: int, progress: Progress | None = None
-) -> int:
-    """Hand the tape to the loop, run by run. Returns the number of ticks."""
+    replay: Replay, tape: Tape, start: Seq | None, end: Seq | None, batch_rows: int, progress: Progress | None = None,
+    verified: Future[None] | None = None,
+) -> int:  # fmt: skip
+    """Hand the tape to the loop, run by run. Returns the number of ticks.
+
+    The tape may be verified meanwhile: where that fails, this does too, as soon as it is known.
+    """
     ticks, told, total = 0, 0, tape.manifest["ticks"]
-    for run in tape.runs(start, end, batch_rows, replay.heard_beats, read_ahead=True):
-        replay.take(run)
-        if isinstance(run, Ticks):
-            ticks += len(run.numbers)
-            if progress is not None and ticks - told >= batch_rows:
-                told = ticks
-                progress(ticks, total)
+    try:
+        for run in tape.runs(start, end, batch_rows, replay.heard_beats, read_ahead=True):
+            if verified is not None and verified.done():
+                verified.result()
+            replay.take(run)
+            if isinstance(run, Ticks):
+                ticks += len(run.numbers)
+                if progress is not None and ticks - told >= batch_rows:
+                    told = ticks
+                    progress(ticks, total)
+    except Exception:
+        if verified is not None:
+            verified.result()  # that the tape was changed would explain it
+        raise
+    if verified is not None:
+        verified.result()
     if progress is not None:
         progress(ticks, ticks)
     return ticks
