@@ -77,6 +77,7 @@ class RiskManager(Lane):
         self._multipliers_e8 = {token: one.multiplier_e8 for token, one in instruments.items()}
         self._odd_e8 = unless_one(self._multipliers_e8)
         self._counts_rates = any((limits.orders_per_second, limits.orders_per_minute, limits.orders_per_day))
+        self._asks_margins = any(one.require_margin for one in self._of.values())
         self._tracks_highest = any(one.max_drawdown is not None for one in (limits.account, *self._of.values()))
         self._proposals = Proposals(self, self._of, self._multipliers_e8, product, protected, margin)
         self.watcher: Watcher | None = None  # is told of each decision
@@ -176,8 +177,9 @@ class RiskManager(Lane):
         state, strategy_id, token, quantity = self.state, fill.strategy_id, fill.instrument_token, fill.quantity
         notional_e8 = value_e8(to_e8(fill.price), quantity, self._multipliers_e8[token])
         state.books[strategy_id].fill(token, quantity, notional_e8, fill.charges.total_e8)
-        key = strategy_id, token, fill.product
-        state.held[key] = state.held.get(key, 0) + quantity
+        if self._asks_margins:
+            key = strategy_id, token, fill.product
+            state.held[key] = state.held.get(key, 0) + quantity
         self._settle(fill, ended=not fill.remaining)
         if self._tracks_highest:
             self._note_equity(opens=False)

@@ -50,7 +50,6 @@ class StrategyState:
     """What the lane keeps beside the strategy itself."""
 
     halted: bool = False
-    signals: int = 0
 
 
 class StrategyLane(Lane):
@@ -96,7 +95,7 @@ class StrategyLane(Lane):
         if self.state.halted:
             return ()
         try:
-            return self._sent(list(self._hooks[type(event.data)](event.data) or ()))
+            return [self._sent(signal) for signal in list(self._hooks[type(event.data)](event.data) or ())]
         except Exception as error:  # noqa: BLE001  # whatever an author's code raises halts that strategy alone
             return self._halt(error)
 
@@ -116,26 +115,29 @@ class StrategyLane(Lane):
             halted = self._halt(error)
             while said and said[-1][0] == length_hint(waiting):
                 said.pop()
-        outputs: list[tuple[int, Outputs]] = []
-        last = len(ticks) - 1
-        for left, together in _by_tick(said):
+        last, before = len(ticks) - 1, -1
+        outputs: list[tuple[int, list[tuple[int, Payload]]]] = []
+        for left, signal in said:
             try:
-                outputs.append((last - left, self._sent(together)))
+                sent = self._sent(signal)
             except ContractError as error:
-                outputs.append((last - left, self._halt(error)))
-                return outputs
-        return outputs if halted is None else [*outputs, (last - length_hint(waiting), halted)]
+                if left == before:
+                    outputs.pop()  # nothing of this tick is said
+                return [*outputs, (last - left, self._halt(error))]
+            if left == before:
+                outputs[-1][1].append(sent)
+            else:
+                outputs.append((last - left, [sent]))
+                before = left
+        if halted is not None:
+            return [*outputs, (last - length_hint(waiting), halted)]
+        return outputs  # type: ignore[return-value]  # lists are sequences
 
-    def _sent(self, signals: list[TradingSignal]) -> Outputs:
-        """Signals as outputs. Raises ContractError for what is not a signal of this strategy's own."""
-        outputs: list[tuple[int, Payload]] = []
-        for signal in signals:
-            if type(signal) is not TradingSignal or signal.strategy_id != self.strategy_id or type(signal.size) is not float:
-                raise ContractError(f"{self.strategy_id} yielded {signal!r}: yield self.buy, sell, target or weight(...)")
-            plain = signal.reference_price is None and signal.terms is None
-            outputs.append((self.lane, signal if plain else _in_floats(signal)))
-        self.state.signals += len(signals)
-        return outputs
+    def _sent(self, signal: TradingSignal) -> tuple[int, TradingSignal]:
+        """A signal as an output. Raises ContractError for what is not a signal of this strategy's own."""
+        if type(signal) is not TradingSignal or signal.strategy_id != self.strategy_id or type(signal.size) is not float:
+            raise ContractError(f"{self.strategy_id} yielded {signal!r}: yield self.buy, sell, target or weight(...)")
+        return self.lane, signal if signal.reference_price is None and signal.terms is None else _in_floats(signal)
 
     def _halt(self, error: BaseException) -> Outputs:
         """Stop handing events to this strategy, and say where it failed: the author's line, else the class."""
@@ -167,16 +169,3 @@ def _float(price: object) -> float | None:
     if price is not None and not isinstance(price, int | float):
         raise ContractError(f"a price is a number or None, and this is {price!r}")
     return None if price is None else float(price)
-
-
-def _by_tick(said: list[tuple[int, TradingSignal]]) -> list[tuple[int, list[TradingSignal]]]:
-    """Signals of one tick together; the places are in order."""
-    found: list[tuple[int, list[TradingSignal]]] = []
-    before = -1
-    for left, signal in said:
-        if left == before:
-            found[-1][1].append(signal)
-        else:
-            found.append((left, [signal]))
-            before = left
-    return found
