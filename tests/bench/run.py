@@ -1,8 +1,9 @@
 """Speed and memory, as ratios of two things measured in one run: `make bench`, or `python -m tests.bench.run --help`.
 
 speed: the replay of a million ticks, from opening the tape to the last closed file of the run, against a bare loop that
-does the same reading, builds the same tick objects and calls the same strategy; medians of five, taken in turn. Once with
-the limits that are set by default, once with every limit set, none of which refuses anything.
+does the same reading, builds the same tick objects and calls the same strategy; medians of five, taken in turn. The replay
+reads the tape ahead in a thread; the bare loop reads in line, and, as a second one, ahead too. Once with the limits that
+are set by default, once with every limit set, none of which refuses anything.
 memory: peak of a replay of 20 million ticks against one of 2 million with the same number of fills, each in a process of
 its own. peer: the same million ticks in another engine, run by the script and interpreter that are named. What is imported is
 measured: the sources, or the compiled package where that comes first on the path.
@@ -96,13 +97,13 @@ def make(path: Path, millions: int) -> Path:
     return path
 
 
-def bare_s(tape_path: Path) -> float:
+def bare_s(tape_path: Path, *, read_ahead: bool = False) -> float:
     """Seconds of the bare loop."""
     began = time.perf_counter()
     tape = Tape.open(tape_path)
     on_tick = StrategyLane(1, "bare", EmaCross(), tape.instruments).strategy.on_market_data
     signals = []
-    for run in tape.runs():
+    for run in tape.runs(read_ahead=read_ahead):
         if isinstance(run, Ticks):
             for tick in run.ticks:
                 for signal in on_tick(tick) or ():
@@ -122,10 +123,13 @@ def replay_s(tape_path: Path, out: Path, settings: Mapping[str, object] = SETTIN
 
 
 def speed(tape: Path, out: Path, settings: Mapping[str, object]) -> dict[str, float]:
-    """Medians of five, in turn, and the replay's rate as a part of the bare loop's."""
-    pairs = [(bare_s(tape), replay_s(tape, out, settings)) for _ in range(5)]
-    bare, whole = (statistics.median(column) for column in zip(*pairs, strict=True))
-    return {"bare_s": bare, "replay_s": whole, "rate_of_bare": bare / whole}
+    """Medians of five, in turn, and the replay's rate as a part of the bare loops'."""
+    turns = [(bare_s(tape), bare_s(tape, read_ahead=True), replay_s(tape, out, settings)) for _ in range(5)]
+    bare, ahead, whole = (statistics.median(column) for column in zip(*turns, strict=True))
+    return {
+        "bare_s": bare, "bare_ahead_s": ahead, "replay_s": whole, "rate_of_bare": bare / whole,
+        "rate_of_bare_ahead": ahead / whole,
+    }  # fmt: skip
 
 
 def memory(folder: Path) -> dict[str, float]:
