@@ -41,9 +41,7 @@ class RiskState:
     books: dict[str, Book]
     intents: dict[str, dict[str, Intent]]  # strategy -> signal id -> intent
     marks: dict[int, MarketTick]
-    held: dict[tuple[str, int, str], int] = field(
-        default_factory=dict
-    )  # (strategy, token, product) -> quantity, where margins are asked for
+    held: dict[tuple[str, int, str], int] = field(default_factory=dict)  # (strategy, token, product) -> quantity, for margins
     changes: dict[str, Change] = field(default_factory=dict)  # by the change's signal id
     equity_at_open_e8: dict[str, int] = field(default_factory=dict)
     highest_e8: dict[str, int] = field(default_factory=dict)  # equity, as seen at decisions, fills and session opens
