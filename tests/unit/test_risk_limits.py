@@ -214,6 +214,13 @@ def test_a_modification_counts_what_it_adds_and_takes_it_back_where_it_fails() -
     assert (actual, between, after) == ([("cash", -100.0, 0.0, "currency"), ("modify", 90)], [90], [60])
 
 
+def test_exits_of_a_bracket_are_cancelled_by_name() -> None:
+    """The engine knows these orders, risk does not; any other that it does not know is refused."""
+    names = ("e.stop", "e.target", "e")
+    said = [verdict(risk(), signal(0, kind=SignalKind.CANCEL, client_order_id=name))[0] for name in names]
+    assert said == ["cancel", "cancel", "known_order"]
+
+
 def test_an_order_is_not_modified_too_often() -> None:
     """Twice, where two are allowed."""
     room = risk(max_modifications=2)
