@@ -61,17 +61,16 @@ def with_intents(held: Mapping[int, int], intents: Iterable[Intent]) -> dict[int
 
 def exposures_e8(held: Mapping[int, int], marks: Marks, multipliers_e8: Multipliers | None) -> tuple[int, int]:
     """Gross and net value at the last prices; what has no price yet counts as nothing. Multipliers: None where all are one."""
-    if multipliers_e8 is None:
-        try:  # to_e8 and value_e8 are written out
-            values = [round(marks[one].last_price * E8_FLOAT) * count for one, count in held.items()]
-        except KeyError:
-            values = _values_e8(held, marks, ALL_ONE)
-    else:
-        values = _values_e8(held, marks, multipliers_e8)
+    values = _values_e8(held, marks, multipliers_e8)
     return sum(map(abs, values)), sum(values)
 
 
-def _values_e8(held: Mapping[int, int], marks: Marks, multipliers_e8: Multipliers) -> list[int]:
+def _values_e8(held: Mapping[int, int], marks: Marks, multipliers_e8: Multipliers | None) -> list[int]:
+    if multipliers_e8 is None:
+        try:  # to_e8 and value_e8 are written out
+            return [round(marks[one].last_price * E8_FLOAT) * count for one, count in held.items()]
+        except KeyError:
+            multipliers_e8 = ALL_ONE
     return [
         value_e8(to_e8(marks[one].last_price), count, multipliers_e8.get(one, ONE))
         for one, count in held.items() if one in marks
@@ -81,7 +80,7 @@ def _values_e8(held: Mapping[int, int], marks: Marks, multipliers_e8: Multiplier
 def shorts_e8(held: Mapping[int, int], marks: Marks, multipliers_e8: Multipliers | None) -> int:
     """The value of what is held short at the last prices, counted as `exposures_e8` does."""
     if multipliers_e8 is None:
-        try:  # written out: every order comes by here
+        try:  # written out too: every order comes by here
             return sum([round(marks[one].last_price * E8_FLOAT) * count for one, count in held.items() if count < 0])
         except KeyError:
             multipliers_e8 = ALL_ONE
