@@ -11,7 +11,7 @@ from alphapanda.contracts.events import ALL_BOOKS, MarketTick
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.reference.charges import ChargeSchedule, load_charges
 from alphapanda.reference.profiles import MarketProfile
-from alphapanda.runtime.costs import charge_rule, margin_rule, with_broker_figures
+from alphapanda.runtime.costs import MarginTable, charge_rule, with_broker_figures
 from alphapanda.runtime.replay import Rooms
 from alphapanda.runtime.settings import ChargeSettings, Settings
 from alphapanda.runtime.start_books import StartBooks
@@ -91,7 +91,7 @@ class AppContainer:
         settings = self.settings
         return RiskManager(
             _limits(settings.risk, tape.profile), tape.instruments, start.books(), marks, product=settings.execution.product,
-            protected=settings.execution.market_protection_pct is not None, margin=margin_rule(tape.instruments, tape.profile),
+            protected=settings.execution.market_protection_pct is not None, margin=MarginTable(tape.instruments, tape.profile),
             actions=start.actions, held={key[1:]: count for key, count in start.net.items()},
         )  # fmt: skip
 

@@ -3,16 +3,17 @@
 from collections.abc import Callable, Mapping
 from datetime import date
 from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
-from alphapanda.contracts.events import Charges, Product
+from alphapanda.contracts.events import Charges, MarketTick, Product
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.core.ledger import to_e8, value_e8
 from alphapanda.reference.charges import NOTHING, ChargeSchedule
 from alphapanda.reference.profiles import MarketProfile
 from alphapanda.reference.rules import margin_rate, order_limits
-from alphapanda.services.risk_manager.books import MarginRule
+from alphapanda.services.risk_manager.books import Holdings
 from alphapanda.services.risk_manager.models import RiskLimits
 from alphapanda.services.trading_engine.service import ChargeRule
 
@@ -41,29 +42,60 @@ def charge_rule(schedule: ChargeSchedule, profile: MarketProfile) -> ChargeRule:
     return charge
 
 
-def margin_rule(instruments: Mapping[int, Instrument], profile: MarketProfile) -> MarginRule:
-    """Margin of a position by the dated table of its segment and product (an approximation, not SPAN).
+class MarginTerms(NamedTuple):
+    """What the margin of a position is worked out with."""
+
+    strike_e8: int | None  # in the price's place
+    multiplier_e8: int
+    numerator: int
+    denominator: int
+
+
+class MarginTable:
+    """Margin of each position by the dated table of its segment and product (an approximation, not SPAN).
 
     A written option's is of the value of what it is on, taken at its strike; a delivery sold short is taken whole.
     """
-    local_day = _local_days(profile)
 
-    @lru_cache(maxsize=4096)
-    def terms(token: int, product: str, is_short: bool, quarter: int) -> tuple[int | None, int, int, int]:
-        # (strike in its place, multiplier, numerator and denominator of the rate)
-        instrument = instruments[token]
+    def __init__(self, instruments: Mapping[int, Instrument], profile: MarketProfile) -> None:
+        self._instruments, self._local_day = instruments, _local_days(profile)
+        self.is_bounded = all(one.strike is None for one in instruments.values())
+        self._quarter = -1
+        self._longs: dict[tuple[int, str], MarginTerms] = {}
+        self._shorts: dict[tuple[int, str], MarginTerms] = {}
+
+    def margin_e8(self, ts_ns: int, held: Holdings, marks: Mapping[int, MarketTick]) -> int:
+        """The sum over the positions."""
+        needed_e8 = 0
+        for (token, product), count in held.items():
+            mark = marks.get(token)
+            if mark is None or count == 0 or token not in self._instruments:
+                continue
+            strike_e8, multiplier_e8, numerator, denominator = self._terms(ts_ns, token, product, is_short=count < 0)
+            price_e8 = to_e8(mark.last_price) if strike_e8 is None else strike_e8
+            needed_e8 += abs(value_e8(price_e8, count, multiplier_e8)) * numerator // denominator
+        return needed_e8
+
+    def require(self, ts_ns: int, token: int, product: str, *, is_short: bool) -> None:
+        """Raise ReferenceDataError if the table has no rate for such a position."""
+        self._terms(ts_ns, token, product, is_short=is_short)
+
+    def _terms(self, ts_ns: int, token: int, product: str, *, is_short: bool) -> MarginTerms:
+        quarter = ts_ns // QUARTER_NS
+        if quarter != self._quarter:  # what was looked up holds for a quarter of an hour
+            self._quarter, self._longs, self._shorts = quarter, {}, {}
+        known, key = self._shorts if is_short else self._longs, (token, product)
+        terms = known.get(key)
+        if terms is None:
+            terms = known[key] = self._look_up(quarter, self._instruments[token], product, is_short=is_short)
+        return terms
+
+    def _look_up(self, quarter: int, instrument: Instrument, product: str, *, is_short: bool) -> MarginTerms:
         if is_short and product == Product.CNC:
-            return None, instrument.multiplier_e8, 1, 1
-        rate = margin_rate(local_day(quarter), instrument.segment, product, is_short=is_short)
+            return MarginTerms(None, instrument.multiplier_e8, 1, 1)
+        rate = margin_rate(self._local_day(quarter), instrument.segment, product, is_short=is_short)
         strike_e8 = to_e8(instrument.strike) if is_short and instrument.strike is not None else None
-        return strike_e8, instrument.multiplier_e8, rate.numerator, rate.denominator
-
-    def margin(ts_ns: int, token: int, product: str, quantity: int, price_e8: int) -> int:
-        strike_e8, multiplier_e8, numerator, denominator = terms(token, product, quantity < 0, ts_ns // QUARTER_NS)
-        worth_e8 = abs(value_e8(price_e8 if strike_e8 is None else strike_e8, quantity, multiplier_e8))
-        return worth_e8 * numerator // denominator
-
-    return margin
+        return MarginTerms(strike_e8, instrument.multiplier_e8, rate.numerator, rate.denominator)
 
 
 def _local_days(profile: MarketProfile) -> Callable[[int], date]:

@@ -15,7 +15,7 @@ from alphapanda.core.ledger import E8, opened
 from alphapanda.pipeline import STAGES
 from alphapanda.reference.charges import load_charges
 from alphapanda.reference.profiles import load_profile
-from alphapanda.runtime.costs import charge_rule, margin_rule
+from alphapanda.runtime.costs import MarginTable, charge_rule
 from alphapanda.runtime.replay import Loop
 from alphapanda.services.portfolio_manager.service import PortfolioManager
 from alphapanda.services.risk_manager.models import BookLimits, RiskLimits
@@ -61,7 +61,7 @@ def cost_us(orders: int) -> float:
     """Microseconds for one order."""
     marks: dict[int, MarketTick] = {}
     profile = load_profile("nse")
-    risk = RiskManager(LIMITS, TABLE, {"s": opened(10**7 * E8)}, marks, margin=margin_rule(TABLE, profile))
+    risk = RiskManager(LIMITS, TABLE, {"s": opened(10**7 * E8)}, marks, margin=MarginTable(TABLE, profile))
     engine = TradingEngine(PaperExecution(), TABLE, charge_rule(load_charges("zerodha"), profile), marks)
     portfolio = PortfolioManager(TABLE, {"s": opened(10**7 * E8)}, 60, marks)
     loop = Loop(list(zip(STAGES, ([], [Turner()], [risk], [engine], [portfolio]), strict=True)), 250_000_000)

@@ -23,7 +23,7 @@ from alphapanda.contracts.instruments import Instrument
 from alphapanda.core.corporate_actions import ActionKind, CorporateAction
 from alphapanda.core.ledger import E8, opened
 from alphapanda.reference.profiles import load_profile
-from alphapanda.runtime.costs import margin_rule, with_broker_figures
+from alphapanda.runtime.costs import MarginTable, with_broker_figures
 from alphapanda.services.risk_manager.models import RiskLimits
 from alphapanda.services.risk_manager.rules import CHECKS, NEEDS, SWITCHED
 from alphapanda.services.risk_manager.service import RiskManager
@@ -43,7 +43,7 @@ def risk(**limits: Any) -> RiskManager:
     """An open session, s and t with 10,000 each; AAA, FROZEN, FUT and TENFOLD at 100, BBB at 50, PUT at 2."""
     room = RiskManager(
         RiskLimits.model_validate(limits), TABLE, {name: opened(10_000 * E8) for name in "st"}, {},
-        margin=margin_rule(TABLE, load_profile("nse")),
+        margin=MarginTable(TABLE, load_profile("nse")),
     )  # fmt: skip
     quotes = {101: 100.0, 102: 50.0, 104: 100.0, 105: 100.0, 106: 2.0, 107: 100.0}
     for event in (session_open(), *(tick(3 + i, price, token=token) for i, (token, price) in enumerate(quotes.items()))):

@@ -1,6 +1,7 @@
 """Arithmetic over books and intents: what a book, or all of them, come to once everything on its way is filled."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import Protocol
 
 from alphapanda.contracts.events import MarketTick
 from alphapanda.core.ledger import E8_FLOAT, ONE, Book, to_e8, value_e8
@@ -9,13 +10,36 @@ from alphapanda.services.risk_manager.state import Intent
 Multipliers = Mapping[int, int]
 Marks = Mapping[int, MarketTick]
 ALL_ONE: Multipliers = {}
-MarginRule = Callable[[int, int, str, int, int], int]
-"""(ts_ns, token, product, signed quantity, price in 1e-8) -> margin in 1e-8."""
+Holdings = Mapping[tuple[int, str], int]
+"""What is held by token and product."""
 
 
-def in_full(ts_ns: int, token: int, product: str, quantity: int, price_e8: int) -> int:
-    """The margin rule without a table: a position is to be covered whole, for a multiplier of one."""
-    return abs(quantity) * price_e8
+class MarginRule(Protocol):
+    """What margin holdings need."""
+
+    is_bounded: bool
+    """Whether no position needs more than it is worth."""
+
+    def margin_e8(self, ts_ns: int, held: Holdings, marks: Marks) -> int:
+        """The margin of all of it in 1e-8; what has no price yet needs none."""
+        ...
+
+    def require(self, ts_ns: int, token: int, product: str, *, is_short: bool) -> None:
+        """Raise if there is no rate for such a position."""
+        ...
+
+
+class InFull:
+    """The margin rule without a table: positions are to be covered whole, for a multiplier of one."""
+
+    is_bounded = False
+
+    def margin_e8(self, ts_ns: int, held: Holdings, marks: Marks) -> int:
+        """The value of all of it."""
+        return sum([abs(count) * to_e8(marks[token].last_price) for (token, _), count in held.items() if token in marks])
+
+    def require(self, ts_ns: int, token: int, product: str, *, is_short: bool) -> None:
+        """Every position has a rate."""
 
 
 def equity_e8(book: Book, marks: Marks, multipliers_e8: Multipliers | None) -> int:

@@ -1,5 +1,8 @@
 """What risk is told: the limits, and the facts of one decision."""
 
+import math
+import sys
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -7,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 
 from alphapanda.contracts.events import MarketTick, OrderTerms
 from alphapanda.contracts.instruments import Instrument
+
+NS = 1_000_000_000
 
 
 class BookLimits(BaseModel):
@@ -69,6 +74,53 @@ class RiskLimits(StrategyLimits):
         return self if own is None else self.model_copy(update=own.model_dump(exclude_unset=True))
 
 
+class Bounds(msgspec.Struct, frozen=True, gc=False):
+    """The limits of a book for a first look: infinite where there are none."""
+
+    position: float
+    gross: float
+    net: float
+    loss: float
+    kept: float | None  # the fraction of the highest equity that must be left
+
+    @classmethod
+    def of(cls, *each: BookLimits) -> "Bounds":
+        """The closest of several books' limits."""
+        drawdown = _closest([one.max_drawdown for one in each])
+        return cls(
+            _closest([one.max_position for one in each]), _closest([one.max_gross_exposure for one in each]),
+            _closest([one.max_net_exposure for one in each]), _closest([one.max_daily_loss for one in each]),
+            None if drawdown == math.inf else 1 - drawdown,
+        )  # fmt: skip
+
+
+class OrderBounds(msgspec.Struct, frozen=True, gc=False):
+    """The limits of an order for a first look: infinite, or more than there can be, where there are none."""
+
+    needs_session: bool
+    age_ns: float
+    freeze: bool
+    quantity: float
+    notional: float
+    per_second: int
+    per_minute: int
+    per_day: int
+    window_ns: float  # 0: none
+
+    @classmethod
+    def of(cls, limits: RiskLimits) -> "OrderBounds":
+        """Those of a strategy."""
+        return cls(
+            limits.require_session, _closest([limits.max_quote_age_s]) * NS, limits.freeze_quantity != "off",
+            _closest([limits.max_order_quantity]), _closest([limits.max_order_notional]), limits.orders_per_second or sys.maxsize,
+            limits.orders_per_minute or sys.maxsize, limits.orders_per_day or sys.maxsize, (limits.duplicate_window_s or 0) * NS,
+        )  # fmt: skip
+
+
+def _closest(limits: Sequence[float | None]) -> float:
+    return min([math.inf, *[one for one in limits if one is not None]])
+
+
 class Figures(msgspec.Struct, frozen=True, gc=False):
     """A book's, or the account's, figures once the order and all intents are filled; amounts in 1e-8."""
 
@@ -81,8 +133,8 @@ class Figures(msgspec.Struct, frozen=True, gc=False):
     highest_e8: int = 0
 
 
-class Proposal(msgspec.Struct, frozen=True, gc=False):
-    """All that a check may look at; amounts are in 1e-8 of the currency."""
+class Proposal(msgspec.Struct, gc=False):
+    """All that a check may look at; amounts are in 1e-8 of the currency. Made in steps, and not changed after."""
 
     ts_ns: int
     instrument: Instrument | None
@@ -114,6 +166,7 @@ class Proposal(msgspec.Struct, frozen=True, gc=False):
     margin_after_e8: int = 0
     margin_e8: int = 0  # what there is to cover it
     crossing: int = 0  # quantity of other strategies' orders that this one would trade with
+    clear: bool = False  # of all limits at a first look: no check objects, and figures are not worked out
 
     @property
     def reduces(self) -> bool:

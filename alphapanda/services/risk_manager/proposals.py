@@ -1,16 +1,19 @@
 """From a signal to a proposal: its quantity, and every figure that the checks look at."""
 
+from collections import deque
 from collections.abc import Collection, Mapping
+from itertools import takewhile
 from typing import Any
 
 import msgspec
 
 from alphapanda.contracts.events import OrderTerms, Product, SignalKind, TradingSignal
 from alphapanda.contracts.instruments import Instrument
-from alphapanda.core.ledger import ONE, to_e8, unless_one, value_e8
+from alphapanda.core.ledger import E8_FLOAT, ONE, to_e8, unless_one, value_e8
 from alphapanda.services.risk_manager import books
 from alphapanda.services.risk_manager.books import MarginRule
-from alphapanda.services.risk_manager.models import Figures, Proposal, RiskLimits, reduces
+from alphapanda.services.risk_manager.first_look import ACCOUNT, FirstLook, Looks
+from alphapanda.services.risk_manager.models import Figures, Proposal, RiskLimits
 from alphapanda.services.risk_manager.rules import CHANGES
 from alphapanda.services.risk_manager.state import Intent, RiskState
 
@@ -20,25 +23,25 @@ QUANTITY, TARGET_QUANTITY, CANCEL, MODIFY = (
 )  # fmt: skip
 NO_INTENT = "", None
 NO_FIGURES = Figures()
-ACCOUNT = "*"
-"""The name that all books together have among the books."""
 
 
 class Wants(msgspec.Struct, frozen=True):
-    """Which further figures a strategy's limits need; the others are not worked out."""
+    """What a strategy's limits need beside cash; figures that they do not need are not worked out."""
 
+    sizes: bool
     book: bool
     position: bool
     account: bool
-    rates: bool  # they are at hand, but a proposal without further figures has none
+    rates: bool
     duplicates: bool
     margin: bool
     crossing: bool
 
     @classmethod
     def of(cls, limits: RiskLimits) -> "Wants | None":
-        """What these limits need; None where that is nothing."""
+        """None where that is nothing."""
         wants = cls(
+            _any(limits.max_order_quantity, limits.max_order_notional),
             _any(limits.max_gross_exposure, limits.max_net_exposure, limits.max_daily_loss, limits.max_drawdown),
             _any(limits.max_position),
             _any(*limits.account.model_dump().values()),
@@ -65,12 +68,14 @@ class Proposals:
         self._multipliers_e8, self._odd_e8 = multipliers_e8, unless_one(multipliers_e8)
         self._products: dict[int, str] = {token: one.product(product) for token, one in self._instruments.items()}
         self._slices = room.limits.freeze_quantity == "slice"
+        self.multipliers = None if self._odd_e8 is None else {one: e8 / E8_FLOAT for one, e8 in self._odd_e8.items()}
         self._wants = {strategy_id: Wants.of(mine) for strategy_id, mine in limits.items()}
+        self._first = FirstLook(room, limits, self.multipliers, margin)
 
-    def of(self, ts_ns: int, signal: TradingSignal, limits: RiskLimits, equities_e8: Mapping[str, int]) -> Proposal:
+    def of(self, ts_ns: int, signal: TradingSignal, limits: RiskLimits, looks: Looks) -> Proposal:
         """The proposal of a signal under its strategy's limits. A modification replaces what is left of its order.
 
-        `equities_e8` are those of the books, by name, that are known already; and the room has let go of the times of
+        `looks` are how the books stand, by name, where limits need more than cash. The room has let go of the times of
         orders that are too old to count.
         """
         state: RiskState = self._room.state
@@ -83,7 +88,7 @@ class Proposals:
         if group or changed is not None:
             intents = [one for one in intents if one is not changed and not _loses(one, group, token)]
         intents = books.counted(intents)
-        held = books.with_intents(book.held, intents)
+        held = books.with_intents(book.held, intents) if intents else book.held
         position = held.get(token, 0)
         price_e8 = 0 if mark is None else to_e8(mark.last_price)
         if changes:
@@ -93,64 +98,61 @@ class Proposals:
         elif kind is QUANTITY:
             size = quantity = int(signal.size)
         else:
-            size = quantity = self._weighed(signal, instrument, price_e8, position, self._equity_e8(strategy_id, equities_e8))
+            size = quantity = self._weighed(signal, instrument, price_e8, position, self.equity_e8(strategy_id))
         if terms is not None:
             price_e8 = _price_e8(price_e8, quantity, terms, changed)
-        held[token] = position + quantity
-        cash_e8 = 0
-        if limits.require_cash and instrument is not None and not reduces(position, quantity):  # nothing else is refused for it
-            cash_e8 = books.cash_after_e8(book.cash_e8, intents, token, quantity, price_e8, self._odd_e8)
-            cash_e8 += books.shorts_e8(held, state.marks, self._odd_e8)
-        plain = Proposal(
+        proposal = Proposal(
             ts_ns, instrument, mark, quantity, price_e8, signal.reference_price, position, size,
             self._orders(instrument, size, changed) if self._slices or changed is not None else 1, state.killed,
-            strategy_id in state.halted, state.session_open, cash_e8, kind, self._products.get(token, self._product),
+            strategy_id in state.halted, state.session_open, 0, kind, self._products.get(token, self._product),
             state.squared_off, self._protected,
         )  # fmt: skip
         if terms is not None or changes:
-            plain = self._with_terms(plain, terms, changed)
+            self._add_terms(proposal, terms, changed)
         wants = self._wants[strategy_id]
-        return plain if wants is None else self._with_figures(plain, signal, wants, held, intents, equities_e8)
+        sound = self._room.watcher is None and not changes and self._first.is_sound(proposal, strategy_id)
+        if wants is not None:
+            if sound and self._first.is_far(proposal, signal, intents, looks):
+                proposal.clear = True
+                return proposal
+            self._add_figures(proposal, signal, wants, {**held, token: position + quantity}, intents)
+        if limits.require_cash and instrument is not None and not proposal.reduces:  # nothing else is refused for it
+            cash_e8 = books.cash_after_e8(book.cash_e8, intents, token, quantity, price_e8, self._odd_e8)
+            cash_e8 += books.shorts_e8({**held, token: position + quantity}, state.marks, self._odd_e8)
+            proposal.cash_after_e8 = cash_e8
+        proposal.clear = sound and wants is None and proposal.cash_after_e8 >= 0  # nothing but cash is limited
+        return proposal
 
-    def _with_terms(self, p: Proposal, terms: OrderTerms | None, changed: Intent | None) -> Proposal:
+    def _add_terms(self, p: Proposal, terms: OrderTerms | None, changed: Intent | None) -> None:
         """What the signal's terms add, and the order that it changes."""
-        product = p.product
         if changed is not None:
-            product = changed.product
+            p.product, p.modifications, p.turns = changed.product, changed.modifications, p.size * changed.total < 0
         elif terms is not None and terms.product is not None:
-            product = terms.product if p.instrument is None else p.instrument.product(terms.product)
-        return msgspec.structs.replace(
-            p, terms=terms, product=product, known_order=p.kind not in CHANGES or changed is not None or _is_leg(terms),
-            turns=changed is not None and p.size * changed.total < 0,
-            modifications=0 if changed is None else changed.modifications,
-        )  # fmt: skip
+            p.product = terms.product if p.instrument is None else p.instrument.product(terms.product)
+        p.terms, p.known_order = terms, p.kind not in CHANGES or changed is not None or _is_leg(terms)
 
-    def _with_figures(
-        self, p: Proposal, signal: TradingSignal, wants: Wants, held: dict[int, int], intents: Collection[Intent],
-        equities_e8: Mapping[str, int],
-    ) -> Proposal:  # fmt: skip
-        """The further figures that are wanted. `held` is what the book comes to with the order and these intents."""
+    def _add_figures(
+        self, p: Proposal, signal: TradingSignal, wants: Wants, after: dict[int, int], intents: Collection[Intent]
+    ) -> None:  # fmt: skip
+        """The further figures that are wanted. `after` is what the book comes to with the order and these intents."""
         state: RiskState = self._room.state
         strategy_id, token = signal.strategy_id, signal.instrument_token
-        of_book = of_account = NO_FIGURES
         if wants.book:
-            equity_e8 = self._equity_e8(strategy_id, equities_e8)
-            of_book = self._figures(strategy_id, equity_e8, held, token, p.position, p.quantity)
+            p.book = self._figures(strategy_id, after, token, p.position, p.quantity)
         elif wants.position:
-            of_book = Figures(p.position)
+            p.book = Figures(p.position)
         if wants.account:
-            alone = wants.book and len(state.books) == 1
-            of_account = of_book if alone else self._of_account(strategy_id, held, token, p.quantity, equities_e8)
-        margin_after_e8 = margin_e8 = 0
-        if wants.margin:
-            margin_after_e8 = self._margin_e8(p, strategy_id, token, intents)
-            margin_e8 = self._equity_e8(strategy_id, equities_e8)
-        return msgspec.structs.replace(
-            p, book=of_book, account=of_account, margin_after_e8=margin_after_e8, margin_e8=margin_e8,
-            duplicate_age_s=self._duplicate_age_s(p.ts_ns, signal) if wants.duplicates else None,
-            second=len(state.second_ns), minute=len(state.minute_ns), today=state.sent_today,
-            crossing=self._crossing(signal, p.quantity) if wants.crossing else 0,
-        )  # fmt: skip
+            p.account = self._of_account(strategy_id, after, token, p.quantity)
+        if wants.margin and not p.reduces:  # nothing else is refused for it
+            p.margin_after_e8 = self._margin_e8(p, strategy_id, token, intents)
+            p.margin_e8 = self.equity_e8(strategy_id)
+        if wants.duplicates:
+            p.duplicate_age_s = self._duplicate_age_s(p.ts_ns, signal)
+        if wants.crossing:
+            p.crossing = self._crossing(signal, p.quantity)
+        if wants.rates:
+            p.second, p.minute = (_count_since(state.sent_ns, p.ts_ns - window_ns) for window_ns in (NS, 60 * NS))
+            p.today = state.sent_today
 
     def _orders(self, instrument: Instrument | None, size: int, changed: Intent | None) -> int:
         """How many orders, or changes of orders, a signal makes."""
@@ -178,20 +180,16 @@ class Proposals:
         lots = abs(wanted_e8) // lot_e8 if lot_e8 > 0 else 0
         return (lots if wanted_e8 >= 0 else -lots) * instrument.lot_size - position
 
-    def _equity_e8(self, name: str, equities_e8: Mapping[str, int]) -> int:
+    def equity_e8(self, name: str) -> int:
         """A book's equity, or of all books together."""
-        found = equities_e8.get(name)
-        if found is not None:
-            return found
         state: RiskState = self._room.state
         these = list(state.books.values()) if name == ACCOUNT else [state.books[name]]
         return sum([books.equity_e8(book, state.marks, self._odd_e8) for book in these])
 
-    def _figures(
-        self, name: str, equity_e8: int, held: Mapping[int, int], token: int, position: int, quantity: int
-    ) -> Figures:  # fmt: skip
+    def _figures(self, name: str, held: Mapping[int, int], token: int, position: int, quantity: int) -> Figures:
         """Figures of what is held once all is filled, an order of this quantity among it; `position` is without that."""
         state: RiskState = self._room.state
+        equity_e8 = self.equity_e8(name)
         gross_e8, net_e8 = books.exposures_e8(held, state.marks, self._odd_e8)
         mark, before_e8 = state.marks.get(token), net_e8
         if mark is not None:
@@ -201,18 +199,17 @@ class Proposals:
             position, gross_e8, before_e8, net_e8, equity_e8 - state.equity_at_open_e8[name], equity_e8, state.highest_e8[name]
         )
 
-    def _of_account(
-        self, strategy_id: str, held: dict[int, int], token: int, quantity: int, equities_e8: Mapping[str, int]
-    ) -> Figures:  # fmt: skip
+    def _of_account(self, strategy_id: str, held: dict[int, int], token: int, quantity: int) -> Figures:
         """Figures of all books together; `held` is what this strategy's book comes to."""
         state: RiskState = self._room.state
+        if len(state.books) == 1:
+            return self._figures(strategy_id, held, token, held[token] - quantity, quantity)
         others = [
             books.with_intents(book.held, books.counted(state.intents[one].values()))
             for one, book in state.books.items() if one != strategy_id
         ]  # fmt: skip
         held = books.merged([held, *others])
-        position = held.get(token, 0) - quantity
-        return self._figures(ACCOUNT, self._equity_e8(ACCOUNT, equities_e8), held, token, position, quantity)
+        return self._figures(ACCOUNT, held, token, held.get(token, 0) - quantity, quantity)
 
     def _duplicate_age_s(self, ts_ns: int, signal: TradingSignal) -> float | None:
         """How long ago the strategy said the same."""
@@ -227,22 +224,23 @@ class Proposals:
     def _margin_e8(self, p: Proposal, strategy_id: str, token: int, intents: Collection[Intent]) -> int:
         """Margin of all that is held, on its way and asked for, by product."""
         state: RiskState = self._room.state
-        held = {(one, of): count for (owner, one, of), count in state.held.items() if owner == strategy_id}
+        held = dict(state.held[strategy_id])
         for intent in intents:
             key = intent.token, intent.product
             held[key] = held.get(key, 0) + intent.quantity
-        held[token, p.product] = held.get((token, p.product), 0) + p.quantity
-        needed_e8 = 0
-        for (one, of), count in held.items():
-            mark = state.marks.get(one)
-            if count and mark is not None and one in self._instruments:
-                needed_e8 += self._margin(p.ts_ns, one, of, count, to_e8(mark.last_price))
-        return needed_e8
+        key = token, p.product
+        held[key] = held.get(key, 0) + p.quantity
+        return self._margin.margin_e8(p.ts_ns, held, state.marks)
 
 
 def _loses(intent: Intent, group: str, token: int) -> bool:
     """Whether an intent loses what another of this group fills: the two are never held together."""
     return group != "" and intent.oco_group == group and intent.token == token
+
+
+def _count_since(sent_ns: deque[int], since_ns: int) -> int:
+    """How many were sent after this time."""
+    return sum(1 for _ in takewhile(since_ns.__lt__, reversed(sent_ns)))
 
 
 def gist(signal: TradingSignal) -> tuple[object, ...]:

@@ -330,10 +330,14 @@ CANCEL_CHECKS: tuple[Check, ...] = (known_order, orders_per_second, orders_per_m
 
 OF_TERMS = frozenset({order_terms, known_order, price_band, modifications})
 """Checks that never object to a signal without terms, which is a MARKET order."""
+SEEN = frozenset(CHECKS) - OF_TERMS - {tick_size, square_off, market_protection, short_delivery, self_cross}
+"""Checks that never object to a proposal that a first look found clear."""
 
 
-def asked(limits: RiskLimits, checks: tuple[Check, ...] = CHECKS, *, plain: bool = False) -> list[Check]:
-    """The checks that can object under these limits; `plain`: to signals without terms."""
+def asked(
+    limits: RiskLimits, checks: tuple[Check, ...] = CHECKS, *, plain: bool = False, clear: bool = False
+) -> list[Check]:  # fmt: skip
+    """The checks that can object under these limits; `plain`: to signals without terms; `clear`: to proposals that are."""
 
     def limited(name: str) -> bool:
         section, dot, key = name.partition(".")
@@ -342,5 +346,6 @@ def asked(limits: RiskLimits, checks: tuple[Check, ...] = CHECKS, *, plain: bool
     return [
         one for one in checks
         if (one not in NEEDS or limited(NEEDS[one])) and (one not in SWITCHED or getattr(limits, SWITCHED[one]))
-        and not (plain and one in OF_TERMS) and not (one is freeze_quantity and limits.freeze_quantity == "off")
+        and not (plain and one in OF_TERMS) and not (clear and (one in SEEN or (plain and one is tick_size)))
+        and not (one is freeze_quantity and limits.freeze_quantity == "off")
     ]  # fmt: skip

@@ -31,17 +31,19 @@ from alphapanda.contracts.events import (
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.core.corporate_actions import Actions, act, adjust, due, quantity_after
 from alphapanda.core.handler import Lane, Outputs
-from alphapanda.core.ledger import Book, to_e8, unless_one, value_e8
-from alphapanda.services.risk_manager.books import MarginRule, equity_e8, in_full
+from alphapanda.core.ledger import Book, to_e8, value_e8
+from alphapanda.services.risk_manager.books import InFull, MarginRule
+from alphapanda.services.risk_manager.first_look import ACCOUNT, Look, Looks, look_at, look_at_all, may_be_above
 from alphapanda.services.risk_manager.models import Proposal, RiskLimits
-from alphapanda.services.risk_manager.proposals import ACCOUNT, Proposals, gist, slices
+from alphapanda.services.risk_manager.proposals import Proposals, Wants, gist, slices
 from alphapanda.services.risk_manager.rules import CANCEL_CHECKS, CHANGES, NOTHING_TO_DO, Breach, Check, asked
 from alphapanda.services.risk_manager.state import Change, Intent, RiskState
 
 SECOND_NS = 1_000_000_000
 MINUTE_NS = 60 * SECOND_NS
 PAPER = ExecMode.PAPER
-NOT_WORKED_OUT: dict[str, int] = {}
+NOT_LOOKED: Looks = {}
+IN_FULL = InFull()
 Watcher = Callable[[Event, Proposal, RiskLimits, list[Check]], None]
 """(signal, its proposal, its strategy's limits, the checks that it is asked)."""
 
@@ -66,22 +68,25 @@ class RiskManager(Lane):
     def __init__(
         self, limits: RiskLimits, instruments: Mapping[int, Instrument], books: Mapping[str, Book],
         marks: dict[int, MarketTick], *, product: Product = Product.CNC, protected: bool = False,
-        margin: MarginRule = in_full, actions: Actions = (), held: Mapping[tuple[str, int, str], int] | None = None,
+        margin: MarginRule = IN_FULL, actions: Actions = (), held: Mapping[tuple[str, int, str], int] | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(0, RiskState(dict(books), {strategy_id: {} for strategy_id in books}, marks, dict(held or {})))
+        state = RiskState(dict(books), {name: {} for name in books}, marks, {name: {} for name in books})
+        for (strategy_id, token, of), count in (held or {}).items():
+            state.held[strategy_id][token, of] = count
+        super().__init__(0, state)
         self.limits, self.instruments, self.actions = limits, instruments, actions
         self._of = {strategy_id: limits.of_strategy(strategy_id) for strategy_id in books}
-        self._checks = {strategy_id: asked(mine) for strategy_id, mine in self._of.items()}
-        self._plain_checks = {strategy_id: asked(mine, plain=True) for strategy_id, mine in self._of.items()}
+        self._checks = {name: _checks(mine, plain=False) for name, mine in self._of.items()}
+        self._plain_checks = {name: _checks(mine, plain=True) for name, mine in self._of.items()}
         self._cancel_checks = asked(limits, CANCEL_CHECKS)
         self._multipliers_e8 = {token: one.multiplier_e8 for token, one in instruments.items()}
-        self._odd_e8 = unless_one(self._multipliers_e8)
         self._counts_rates = any((limits.orders_per_second, limits.orders_per_minute, limits.orders_per_day))
         self._asks_margins = any(one.require_margin for one in self._of.values())
         self._tracks_highest = any(one.max_drawdown is not None for one in (limits.account, *self._of.values()))
+        self._looks = any(Wants.of(one) for one in self._of.values())
         self._proposals = Proposals(self, self._of, self._multipliers_e8, product, protected, margin)
         self.watcher: Watcher | None = None  # is told of each decision
-        self._note_equity(opens=True)
+        self._note_open()
 
     # ---- decisions
 
@@ -95,15 +100,12 @@ class RiskManager(Lane):
         """Size the signal, ask every check, and let it through or refuse it."""
         signal: Any = event.data
         strategy_id, changes = signal.strategy_id, signal.kind in CHANGES
-        if self._counts_rates:
-            self._forget_sent(event.ts_ns)
-        equities_e8 = self._note_equity(opens=False) if self._tracks_highest else NOT_WORKED_OUT
         limits = self._of[strategy_id]
-        proposal = self._proposals.of(event.ts_ns, signal, limits, equities_e8)
+        proposal = self._proposals.of(event.ts_ns, signal, limits, self._look() if self._looks else NOT_LOOKED)
         if changes and signal.kind is SignalKind.CANCEL:
             checks = self._cancel_checks
         else:
-            checks = (self._checks if changes or signal.terms is not None else self._plain_checks)[strategy_id]
+            checks = (self._checks if changes or signal.terms is not None else self._plain_checks)[strategy_id][proposal.clear]
         if self.watcher is not None:
             self.watcher(event, proposal, limits, checks)
         reason, breach = _objection(proposal, limits, checks)
@@ -160,14 +162,11 @@ class RiskManager(Lane):
             return
         state = self.state
         state.sent_today += orders
-        for sent_ns in (state.second_ns, state.minute_ns):
-            sent_ns.extend([ts_ns] * orders)
-
-    def _forget_sent(self, ts_ns: int) -> None:
-        """Let go of what was sent a second, or a minute, before this time or earlier; no later signal is earlier."""
-        for sent_ns, since_ns in ((self.state.second_ns, ts_ns - SECOND_NS), (self.state.minute_ns, ts_ns - MINUTE_NS)):
-            while sent_ns and sent_ns[0] <= since_ns:
-                sent_ns.popleft()
+        sent_ns = state.sent_ns
+        for _ in range(orders):
+            sent_ns.append(ts_ns)
+        while sent_ns and sent_ns[0] <= ts_ns - MINUTE_NS:
+            sent_ns.popleft()
 
     # ---- feedback
 
@@ -178,11 +177,13 @@ class RiskManager(Lane):
         notional_e8 = value_e8(to_e8(fill.price), quantity, self._multipliers_e8[token])
         state.books[strategy_id].fill(token, quantity, notional_e8, fill.charges.total_e8)
         if self._asks_margins:
-            key = strategy_id, token, fill.product
-            state.held[key] = state.held.get(key, 0) + quantity
+            held, key = state.held[strategy_id], (token, fill.product)
+            held[key] = held.get(key, 0) + quantity
+            if not held[key]:
+                del held[key]
         self._settle(fill, ended=not fill.remaining)
         if self._tracks_highest:
-            self._note_equity(opens=False)
+            self._look()
         return ()
 
     def on_end(self, event: Event) -> Outputs:
@@ -233,23 +234,37 @@ class RiskManager(Lane):
         for action in actions:
             for book in state.books.values():
                 act(book, action)
-            for key, held in state.held.items():
-                if key[1] == action.instrument_token:
-                    state.held[key] = quantity_after(held, action)
-        self._note_equity(opens=True)
+            for held in state.held.values():
+                for key, count in held.items():
+                    if key[0] == action.instrument_token:
+                        held[key] = quantity_after(count, action)
+        self._note_open()
         return ()
 
-    def _note_equity(self, *, opens: bool) -> dict[str, int]:
-        """Note each book's equity, and their sum: as the day's first, and where it is the highest so far."""
+    def _look(self) -> Looks:
+        """Look at each book, and at several together, and note an equity that is the highest so far, exactly."""
+        looks: dict[str, Look | None] = {}
+        for name, book in self.state.books.items():
+            looks[name] = look = look_at(book, self.state.marks, self._proposals.multipliers)
+            if self._tracks_highest:
+                self._note_highest(name, look)
+        if len(looks) > 1:
+            looks[ACCOUNT] = look = look_at_all(looks.values())
+            if self._tracks_highest:
+                self._note_highest(ACCOUNT, look)
+        return looks
+
+    def _note_highest(self, name: str, look: Look | None) -> None:
+        highest_e8 = self.state.highest_e8
+        if look is None or may_be_above(look, highest_e8[name]):
+            highest_e8[name] = max(highest_e8[name], self._proposals.equity_e8(name))
+
+    def _note_open(self) -> None:
+        """Note equities as the day's first."""
         state = self.state
-        now = {name: equity_e8(book, state.marks, self._odd_e8) for name, book in state.books.items()}
-        now[ACCOUNT] = sum(now.values())
-        if opens:
-            state.equity_at_open_e8 = now
-        for name, found in now.items():
-            if name not in state.highest_e8 or found > state.highest_e8[name]:
-                state.highest_e8[name] = found
-        return now
+        state.equity_at_open_e8 = {name: self._proposals.equity_e8(name) for name in (*state.books, ACCOUNT)}
+        for name, equity_e8 in state.equity_at_open_e8.items():
+            state.highest_e8[name] = max(equity_e8, state.highest_e8.get(name, equity_e8))
 
     def on_square_off(self, event: Event) -> Outputs:
         """From here on no new intraday position is opened."""
@@ -277,6 +292,11 @@ class RiskManager(Lane):
 def _float(figure: float | None) -> float | None:
     """A count as a float: whoever reads the event from its wire form has one, and says `3.0` where this said `3`."""
     return None if figure is None else float(figure)
+
+
+def _checks(limits: RiskLimits, *, plain: bool) -> tuple[list[Check], list[Check]]:
+    """What is asked of proposals: of those that are not clear, and of those that are."""
+    return asked(limits, plain=plain), asked(limits, plain=plain, clear=True)
 
 
 def _objection(proposal: Proposal, limits: RiskLimits, checks: list[Check]) -> tuple[str, Breach | None]:

@@ -41,13 +41,12 @@ class RiskState:
     books: dict[str, Book]
     intents: dict[str, dict[str, Intent]]  # strategy -> signal id -> intent
     marks: dict[int, MarketTick]
-    held: dict[tuple[str, int, str], int] = field(default_factory=dict)  # (strategy, token, product) -> quantity, for margins
+    held: dict[str, dict[tuple[int, str], int]] = field(default_factory=dict)  # strategy -> (token, product) -> quantity
     changes: dict[str, Change] = field(default_factory=dict)  # by the change's signal id
     equity_at_open_e8: dict[str, int] = field(default_factory=dict)
     highest_e8: dict[str, int] = field(default_factory=dict)  # equity, as seen at decisions, fills and session opens
     last_signal: dict[tuple[str, int], tuple[int, Any]] = field(default_factory=dict)
-    second_ns: deque[int] = field(default_factory=deque)  # when orders were sent, in the last second
-    minute_ns: deque[int] = field(default_factory=deque)  # and minute, as of the last signal
+    sent_ns: deque[int] = field(default_factory=deque)  # when orders were sent, in the minute before the last of them
     sent_today: int = 0
     halted: set[str] = field(default_factory=set)
     killed: bool = False
