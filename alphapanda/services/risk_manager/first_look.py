@@ -155,10 +155,12 @@ class FirstLook:
     def _worth(self, intents: Collection[Intent]) -> float:
         """What intents are worth, each at its price or the last, whichever is more. Each has a last price: it had a quote."""
         state: RiskState = self._room.state
-        total = 0.0
+        marks, multipliers, total = state.marks, self._multipliers, 0.0
         for intent in intents:
-            price = max(state.marks[intent.token].last_price, intent.price_e8 / E8_FLOAT)
-            total += price * abs(intent.quantity) * (1.0 if self._multipliers is None else self._multipliers[intent.token])
+            token = intent.token
+            last, price = marks[token].last_price, intent.price_e8 / E8_FLOAT
+            worth = (last if last > price else price) * abs(intent.quantity)
+            total += worth if multipliers is None else worth * multipliers[token]
         return total
 
     def _needs_no_more(self, p: Proposal, strategy_id: str, token: int) -> bool:

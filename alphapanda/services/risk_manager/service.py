@@ -108,12 +108,13 @@ class RiskManager(Lane):
             checks = (self._checks if changes or signal.terms is not None else self._plain_checks)[strategy_id][proposal.clear]
         if self.watcher is not None:
             self.watcher(event, proposal, limits, checks)
-        reason, breach = _objection(proposal, limits, checks)
-        if breach is not None:
-            return [(event.pos[3], RejectedSignal(
-                PAPER, strategy_id, signal.instrument_token, event.id, proposal.quantity, reason, _float(breach.value),
-                _float(breach.limit), breach.unit,
-            ))]  # fmt: skip
+        if checks or not proposal.clear:
+            reason, breach = _objection(proposal, limits, checks)
+            if breach is not None:
+                return [(event.pos[3], RejectedSignal(
+                    PAPER, strategy_id, signal.instrument_token, event.id, proposal.quantity, reason, _float(breach.value),
+                    _float(breach.limit), breach.unit,
+                ))]  # fmt: skip
         return self._change(event, signal, proposal) if changes else self._place(event, signal, proposal)
 
     def _place(self, event: Event, signal: TradingSignal, proposal: Proposal) -> Outputs:
@@ -163,8 +164,10 @@ class RiskManager(Lane):
         state = self.state
         state.sent_today += orders
         sent_ns = state.sent_ns
-        for _ in range(orders):
+        if orders == 1:
             sent_ns.append(ts_ns)
+        else:
+            sent_ns.extend([ts_ns] * orders)
         while sent_ns and sent_ns[0] <= ts_ns - MINUTE_NS:
             sent_ns.popleft()
 
