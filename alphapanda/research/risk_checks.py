@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from alphapanda.contracts.events import OrderType
 from alphapanda.core.ledger import E8, to_e8, value_e8
 from alphapanda.services.risk_manager import rules
-from alphapanda.services.risk_manager.models import BookLimits, Figures, Proposal, RiskLimits
+from alphapanda.services.risk_manager.models import NS, BookLimits, Figures, Proposal, RiskLimits
 from alphapanda.services.risk_manager.rules import Breach, Check
 
 Measure = Callable[[Proposal, RiskLimits], Breach]
@@ -33,7 +33,7 @@ def _flag(unit: str) -> Measure:
 
 
 def _stale(p: Proposal, limits: RiskLimits) -> Breach:
-    age_s = None if p.mark is None else (p.ts_ns - p.mark.ts_ns) / rules.NS
+    age_s = None if p.mark is None else (p.ts_ns - p.mark.ts_ns) / NS
     return Breach(age_s, limits.max_quote_age_s, "s")
 
 

@@ -1,12 +1,13 @@
 """Charges, margins and broker figures as rooms take them: rules of one fill or position, from the reference tables."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
 
+from alphapanda.contracts.errors import ReferenceDataError
 from alphapanda.contracts.events import Charges, MarketTick, Product
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.core.ledger import to_e8, value_e8
@@ -59,10 +60,10 @@ class MarginTable:
 
     def __init__(self, instruments: Mapping[int, Instrument], profile: MarketProfile) -> None:
         self._instruments, self._local_day = instruments, _local_days(profile)
-        self.is_bounded = all(one.strike is None for one in instruments.values())
         self._quarter = -1
         self._longs: dict[tuple[int, str], MarginTerms] = {}
         self._shorts: dict[tuple[int, str], MarginTerms] = {}
+        self._bounded: set[tuple[int, str]] = set()
 
     def margin_e8(self, ts_ns: int, held: Holdings, marks: Mapping[int, MarketTick]) -> int:
         """The sum over the positions."""
@@ -76,18 +77,31 @@ class MarginTable:
             needed_e8 += abs(value_e8(price_e8, count, multiplier_e8)) * numerator // denominator
         return needed_e8
 
-    def require(self, ts_ns: int, token: int, product: str, *, is_short: bool) -> None:
-        """Raise ReferenceDataError if the table has no rate for such a position."""
-        self._terms(ts_ns, token, product, is_short=is_short)
+    def is_bounded(self, ts_ns: int, pairs: Set[tuple[int, str]]) -> bool:
+        """Whether the table has rates for all of them, and none is above one, or of another value than the position's."""
+        self._turn_to(ts_ns)
+        if not pairs <= self._bounded:
+            self._bounded.update([pair for pair in pairs - self._bounded if self._has_bound(ts_ns, *pair)])
+        return pairs <= self._bounded
+
+    def _has_bound(self, ts_ns: int, token: int, product: str) -> bool:
+        try:
+            sides = [self._terms(ts_ns, token, product, is_short=is_short) for is_short in (False, True)]
+        except ReferenceDataError:
+            return False
+        return all(side.strike_e8 is None and side.numerator <= side.denominator for side in sides)
+
+    def _turn_to(self, ts_ns: int) -> None:
+        """What was looked up holds for a quarter of an hour."""
+        if ts_ns // QUARTER_NS != self._quarter:
+            self._quarter, self._longs, self._shorts, self._bounded = ts_ns // QUARTER_NS, {}, {}, set()
 
     def _terms(self, ts_ns: int, token: int, product: str, *, is_short: bool) -> MarginTerms:
-        quarter = ts_ns // QUARTER_NS
-        if quarter != self._quarter:  # what was looked up holds for a quarter of an hour
-            self._quarter, self._longs, self._shorts = quarter, {}, {}
+        self._turn_to(ts_ns)
         known, key = self._shorts if is_short else self._longs, (token, product)
         terms = known.get(key)
         if terms is None:
-            terms = known[key] = self._look_up(quarter, self._instruments[token], product, is_short=is_short)
+            terms = known[key] = self._look_up(self._quarter, self._instruments[token], product, is_short=is_short)
         return terms
 
     def _look_up(self, quarter: int, instrument: Instrument, product: str, *, is_short: bool) -> MarginTerms:

@@ -13,9 +13,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ROOMS = (
     "unit/test_one_order.py", "unit/test_rooms.py", "unit/test_engine.py", "unit/test_orders.py", "unit/test_order_streams.py",
-    "unit/test_risk.py", "unit/test_risk_limits.py", "unit/test_risk_checks.py", "unit/test_ledger.py", "unit/test_lifecycle.py",
-    "unit/test_resume.py", "unit/test_late_portfolio.py", "integration/test_replay.py",
-    "integration/test_signals_from.py", "integration/test_why.py",
+    "unit/test_risk.py", "unit/test_risk_limits.py", "unit/test_risk_checks.py", "unit/test_first_look.py",
+    "unit/test_ledger.py", "unit/test_lifecycle.py", "unit/test_resume.py", "unit/test_late_portfolio.py",
+    "integration/test_replay.py", "integration/test_signals_from.py", "integration/test_why.py",
 )  # fmt: skip
 RUN = """
 import sys, pytest

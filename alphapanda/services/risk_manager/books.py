@@ -1,6 +1,6 @@
 """Arithmetic over books and intents: what a book, or all of them, come to once everything on its way is filled."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from typing import Protocol
 
 from alphapanda.contracts.events import MarketTick
@@ -17,29 +17,25 @@ Holdings = Mapping[tuple[int, str], int]
 class MarginRule(Protocol):
     """What margin holdings need."""
 
-    is_bounded: bool
-    """Whether no position needs more than it is worth."""
-
     def margin_e8(self, ts_ns: int, held: Holdings, marks: Marks) -> int:
         """The margin of all of it in 1e-8; what has no price yet needs none."""
         ...
 
-    def require(self, ts_ns: int, token: int, product: str, *, is_short: bool) -> None:
-        """Raise if there is no rate for such a position."""
+    def is_bounded(self, ts_ns: int, pairs: Set[tuple[int, str]]) -> bool:
+        """Whether no position, long or short, in any of these tokens and products needs more than it is worth."""
         ...
 
 
 class InFull:
     """The margin rule without a table: positions are to be covered whole, for a multiplier of one."""
 
-    is_bounded = False
-
     def margin_e8(self, ts_ns: int, held: Holdings, marks: Marks) -> int:
         """The value of all of it."""
         return sum([abs(count) * to_e8(marks[token].last_price) for (token, _), count in held.items() if token in marks])
 
-    def require(self, ts_ns: int, token: int, product: str, *, is_short: bool) -> None:
-        """Every position has a rate."""
+    def is_bounded(self, ts_ns: int, pairs: Set[tuple[int, str]]) -> bool:
+        """Not where multipliers are below one."""
+        return False
 
 
 def equity_e8(book: Book, marks: Marks, multipliers_e8: Multipliers | None) -> int:

@@ -1,7 +1,6 @@
 """What risk is told: the limits, and the facts of one decision."""
 
 import math
-import sys
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -12,6 +11,10 @@ from alphapanda.contracts.events import MarketTick, OrderTerms
 from alphapanda.contracts.instruments import Instrument
 
 NS = 1_000_000_000
+
+
+UNCOUNTED = 1 << 62
+"""More than there can be."""
 
 
 class BookLimits(BaseModel):
@@ -81,7 +84,7 @@ class Bounds(msgspec.Struct, frozen=True, gc=False):
     gross: float
     net: float
     loss: float
-    kept: float | None  # the fraction of the highest equity that must be left
+    kept: float | None  # the fraction of the highest equity that must be left, None where any may be
 
     @classmethod
     def of(cls, *each: BookLimits) -> "Bounds":
@@ -95,7 +98,7 @@ class Bounds(msgspec.Struct, frozen=True, gc=False):
 
 
 class OrderBounds(msgspec.Struct, frozen=True, gc=False):
-    """The limits of an order for a first look: infinite, or more than there can be, where there are none."""
+    """The other limits of a strategy for a first look: infinite, or more than there can be, where there are none."""
 
     needs_session: bool
     age_ns: float
@@ -106,14 +109,16 @@ class OrderBounds(msgspec.Struct, frozen=True, gc=False):
     per_minute: int
     per_day: int
     window_ns: float  # 0: none
+    crosses: bool  # it may not trade with another strategy
 
     @classmethod
     def of(cls, limits: RiskLimits) -> "OrderBounds":
         """Those of a strategy."""
         return cls(
             limits.require_session, _closest([limits.max_quote_age_s]) * NS, limits.freeze_quantity != "off",
-            _closest([limits.max_order_quantity]), _closest([limits.max_order_notional]), limits.orders_per_second or sys.maxsize,
-            limits.orders_per_minute or sys.maxsize, limits.orders_per_day or sys.maxsize, (limits.duplicate_window_s or 0) * NS,
+            _closest([limits.max_order_quantity]), _closest([limits.max_order_notional]), limits.orders_per_second or UNCOUNTED,
+            limits.orders_per_minute or UNCOUNTED, limits.orders_per_day or UNCOUNTED, (limits.duplicate_window_s or 0) * NS,
+            limits.forbid_self_cross,
         )  # fmt: skip
 
 
@@ -134,7 +139,7 @@ class Figures(msgspec.Struct, frozen=True, gc=False):
 
 
 class Proposal(msgspec.Struct, gc=False):
-    """All that a check may look at; amounts are in 1e-8 of the currency. Made in steps, and not changed after."""
+    """All that a check may look at; amounts are in 1e-8 of the currency. It is made in steps, and not changed after."""
 
     ts_ns: int
     instrument: Instrument | None

@@ -1,6 +1,5 @@
 """From a signal to a proposal: its quantity, and every figure that the checks look at."""
 
-from collections import deque
 from collections.abc import Collection, Mapping
 from itertools import takewhile
 from typing import Any
@@ -13,20 +12,18 @@ from alphapanda.core.ledger import E8_FLOAT, ONE, to_e8, unless_one, value_e8
 from alphapanda.services.risk_manager import books
 from alphapanda.services.risk_manager.books import MarginRule
 from alphapanda.services.risk_manager.first_look import ACCOUNT, FirstLook, Looks
-from alphapanda.services.risk_manager.models import Figures, Proposal, RiskLimits
+from alphapanda.services.risk_manager.models import NS, Figures, Proposal, RiskLimits
 from alphapanda.services.risk_manager.rules import CHANGES
 from alphapanda.services.risk_manager.state import Intent, RiskState
 
-NS = 1_000_000_000
 QUANTITY, TARGET_QUANTITY, CANCEL, MODIFY = (
     SignalKind.QUANTITY, SignalKind.TARGET_QUANTITY, SignalKind.CANCEL, SignalKind.MODIFY
 )  # fmt: skip
 NO_INTENT = "", None
-NO_FIGURES = Figures()
 
 
 class Wants(msgspec.Struct, frozen=True):
-    """What a strategy's limits need beside cash; figures that they do not need are not worked out."""
+    """Of what a strategy's limits beside cash need figures; others are not worked out."""
 
     sizes: bool
     book: bool
@@ -37,9 +34,14 @@ class Wants(msgspec.Struct, frozen=True):
     margin: bool
     crossing: bool
 
+    @property
+    def amounts(self) -> bool:
+        """Whether what is held has to be valued."""
+        return self.book or self.position or self.account or self.margin
+
     @classmethod
     def of(cls, limits: RiskLimits) -> "Wants | None":
-        """None where that is nothing."""
+        """None where there are no such limits."""
         wants = cls(
             _any(limits.max_order_quantity, limits.max_order_notional),
             _any(limits.max_gross_exposure, limits.max_net_exposure, limits.max_daily_loss, limits.max_drawdown),
@@ -68,15 +70,15 @@ class Proposals:
         self._multipliers_e8, self._odd_e8 = multipliers_e8, unless_one(multipliers_e8)
         self._products: dict[int, str] = {token: one.product(product) for token, one in self._instruments.items()}
         self._slices = room.limits.freeze_quantity == "slice"
-        self.multipliers = None if self._odd_e8 is None else {one: e8 / E8_FLOAT for one, e8 in self._odd_e8.items()}
+        self.factors = None if self._odd_e8 is None else {one: e8 / E8_FLOAT for one, e8 in self._odd_e8.items()}
         self._wants = {strategy_id: Wants.of(mine) for strategy_id, mine in limits.items()}
-        self._first = FirstLook(room, limits, self.multipliers, margin)
+        self._valued = {strategy_id: wants is not None and wants.amounts for strategy_id, wants in self._wants.items()}
+        self._first = FirstLook(room, limits, self.factors, margin)
 
     def of(self, ts_ns: int, signal: TradingSignal, limits: RiskLimits, looks: Looks) -> Proposal:
         """The proposal of a signal under its strategy's limits. A modification replaces what is left of its order.
 
-        `looks` are how the books stand, by name, where limits need more than cash. The room has let go of the times of
-        orders that are too old to count.
+        `looks` are how the books stand, by name, where limits need what is held to be valued.
         """
         state: RiskState = self._room.state
         strategy_id, token, terms, kind = signal.strategy_id, signal.instrument_token, signal.terms, signal.kind
@@ -109,18 +111,20 @@ class Proposals:
         )  # fmt: skip
         if terms is not None or changes:
             self._add_terms(proposal, terms, changed)
-        wants = self._wants[strategy_id]
-        sound = self._room.watcher is None and not changes and self._first.is_sound(proposal, strategy_id)
+        wants, values, first = self._wants[strategy_id], self._valued[strategy_id], self._first
+        sound = self._room.watcher is None and not changes and first.is_sound(proposal, strategy_id)
         if wants is not None:
-            if sound and self._first.is_far(proposal, signal, intents, looks):
+            sound = sound and first.is_modest(proposal, signal)
+            if sound and values and first.is_far(proposal, signal, intents, looks):
                 proposal.clear = True
                 return proposal
-            self._add_figures(proposal, signal, wants, {**held, token: position + quantity}, intents)
+            if values or not sound:
+                self._add_figures(proposal, signal, wants, {**held, token: position + quantity}, intents)
         if limits.require_cash and instrument is not None and not proposal.reduces:  # nothing else is refused for it
             cash_e8 = books.cash_after_e8(book.cash_e8, intents, token, quantity, price_e8, self._odd_e8)
             cash_e8 += books.shorts_e8({**held, token: position + quantity}, state.marks, self._odd_e8)
             proposal.cash_after_e8 = cash_e8
-        proposal.clear = sound and wants is None and proposal.cash_after_e8 >= 0  # nothing but cash is limited
+        proposal.clear = sound and not values and proposal.cash_after_e8 >= 0
         return proposal
 
     def _add_terms(self, p: Proposal, terms: OrderTerms | None, changed: Intent | None) -> None:
@@ -143,7 +147,7 @@ class Proposals:
             p.book = Figures(p.position)
         if wants.account:
             p.account = self._of_account(strategy_id, after, token, p.quantity)
-        if wants.margin and not p.reduces:  # nothing else is refused for it
+        if wants.margin:
             p.margin_after_e8 = self._margin_e8(p, strategy_id, token, intents)
             p.margin_e8 = self.equity_e8(strategy_id)
         if wants.duplicates:
@@ -151,8 +155,9 @@ class Proposals:
         if wants.crossing:
             p.crossing = self._crossing(signal, p.quantity)
         if wants.rates:
-            p.second, p.minute = (_count_since(state.sent_ns, p.ts_ns - window_ns) for window_ns in (NS, 60 * NS))
-            p.today = state.sent_today
+            old = sum(1 for _ in takewhile((p.ts_ns - 60 * NS).__ge__, state.sent_ns))
+            p.second = sum(1 for _ in takewhile((p.ts_ns - NS).__lt__, reversed(state.sent_ns)))
+            p.minute, p.today = len(state.sent_ns) - old, state.sent_today
 
     def _orders(self, instrument: Instrument | None, size: int, changed: Intent | None) -> int:
         """How many orders, or changes of orders, a signal makes."""
@@ -236,11 +241,6 @@ class Proposals:
 def _loses(intent: Intent, group: str, token: int) -> bool:
     """Whether an intent loses what another of this group fills: the two are never held together."""
     return group != "" and intent.oco_group == group and intent.token == token
-
-
-def _count_since(sent_ns: deque[int], since_ns: int) -> int:
-    """How many were sent after this time."""
-    return sum(1 for _ in takewhile(since_ns.__lt__, reversed(sent_ns)))
 
 
 def gist(signal: TradingSignal) -> tuple[object, ...]:

@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 from alphapanda.contracts.events import OrderType, Product, SignalKind
 from alphapanda.core.ledger import E8, to_e8, value_e8
-from alphapanda.services.risk_manager.models import BookLimits, Figures, Proposal, RiskLimits
+from alphapanda.services.risk_manager.models import NS, BookLimits, Figures, Proposal, RiskLimits
 
-NS = 1_000_000_000
 NOTHING_TO_DO = "nothing_to_do"
 """Reason code of a target that is already held: not a check, but the signal ends here."""
 
@@ -330,14 +329,15 @@ CANCEL_CHECKS: tuple[Check, ...] = (known_order, orders_per_second, orders_per_m
 
 OF_TERMS = frozenset({order_terms, known_order, price_band, modifications})
 """Checks that never object to a signal without terms, which is a MARKET order."""
-SEEN = frozenset(CHECKS) - OF_TERMS - {tick_size, square_off, market_protection, short_delivery, self_cross}
+OF_PRICES = OF_TERMS | {tick_size}
+"""Checks that never object to a signal that states no price at all."""
+SEEN = frozenset(CHECKS) - OF_PRICES - {square_off, market_protection, short_delivery}
 """Checks that never object to a proposal that a first look found clear."""
+NONE_OF: frozenset[Check] = frozenset()
 
 
-def asked(
-    limits: RiskLimits, checks: tuple[Check, ...] = CHECKS, *, plain: bool = False, clear: bool = False
-) -> list[Check]:  # fmt: skip
-    """The checks that can object under these limits; `plain`: to signals without terms; `clear`: to proposals that are."""
+def asked(limits: RiskLimits, checks: tuple[Check, ...] = CHECKS, but: frozenset[Check] = NONE_OF) -> list[Check]:
+    """The checks that can object under these limits, but for some."""
 
     def limited(name: str) -> bool:
         section, dot, key = name.partition(".")
@@ -346,6 +346,5 @@ def asked(
     return [
         one for one in checks
         if (one not in NEEDS or limited(NEEDS[one])) and (one not in SWITCHED or getattr(limits, SWITCHED[one]))
-        and not (plain and one in OF_TERMS) and not (clear and (one in SEEN or (plain and one is tick_size)))
-        and not (one is freeze_quantity and limits.freeze_quantity == "off")
+        and one not in but and not (one is freeze_quantity and limits.freeze_quantity == "off")
     ]  # fmt: skip

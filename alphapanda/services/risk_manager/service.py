@@ -7,7 +7,7 @@ Refuses a signal by the first check that objects (`rules.CHECKS`), with value, l
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from alphapanda.contracts.events import (
     Event,
@@ -33,19 +33,43 @@ from alphapanda.core.corporate_actions import Actions, act, adjust, due, quantit
 from alphapanda.core.handler import Lane, Outputs
 from alphapanda.core.ledger import Book, to_e8, value_e8
 from alphapanda.services.risk_manager.books import InFull, MarginRule
-from alphapanda.services.risk_manager.first_look import ACCOUNT, Look, Looks, look_at, look_at_all, may_be_above
-from alphapanda.services.risk_manager.models import Proposal, RiskLimits
+from alphapanda.services.risk_manager.first_look import ACCOUNT, Looks, look_at, look_at_all, may_be_above
+from alphapanda.services.risk_manager.models import NS, BookLimits, Proposal, RiskLimits
 from alphapanda.services.risk_manager.proposals import Proposals, Wants, gist, slices
-from alphapanda.services.risk_manager.rules import CANCEL_CHECKS, CHANGES, NOTHING_TO_DO, Breach, Check, asked
+from alphapanda.services.risk_manager.rules import (
+    CANCEL_CHECKS,
+    CHANGES,
+    NONE_OF,
+    NOTHING_TO_DO,
+    OF_PRICES,
+    OF_TERMS,
+    SEEN,
+    Breach,
+    Check,
+    asked,
+)  # fmt: skip
 from alphapanda.services.risk_manager.state import Change, Intent, RiskState
 
-SECOND_NS = 1_000_000_000
-MINUTE_NS = 60 * SECOND_NS
+MINUTE_NS = 60 * NS
 PAPER = ExecMode.PAPER
 NOT_LOOKED: Looks = {}
 IN_FULL = InFull()
 Watcher = Callable[[Event, Proposal, RiskLimits, list[Check]], None]
 """(signal, its proposal, its strategy's limits, the checks that it is asked)."""
+
+
+class Asked(NamedTuple):
+    """What is asked of a strategy's signals; of plain ones, which have no terms, and of those that a first look cleared."""
+
+    all: list[Check]
+    plain: list[Check]
+    unseen: list[Check]
+    unseen_plain: list[Check]
+
+    @classmethod
+    def of(cls, limits: RiskLimits) -> "Asked":
+        """By a strategy's limits."""
+        return cls(*(asked(limits, but=but) for but in (NONE_OF, OF_TERMS, SEEN, SEEN | OF_PRICES)))
 
 
 class RiskManager(Lane):
@@ -76,14 +100,14 @@ class RiskManager(Lane):
         super().__init__(0, state)
         self.limits, self.instruments, self.actions = limits, instruments, actions
         self._of = {strategy_id: limits.of_strategy(strategy_id) for strategy_id in books}
-        self._checks = {name: _checks(mine, plain=False) for name, mine in self._of.items()}
-        self._plain_checks = {name: _checks(mine, plain=True) for name, mine in self._of.items()}
+        self._asked = {strategy_id: Asked.of(mine) for strategy_id, mine in self._of.items()}
         self._cancel_checks = asked(limits, CANCEL_CHECKS)
         self._multipliers_e8 = {token: one.multiplier_e8 for token, one in instruments.items()}
         self._counts_rates = any((limits.orders_per_second, limits.orders_per_minute, limits.orders_per_day))
         self._asks_margins = any(one.require_margin for one in self._of.values())
         self._tracks_highest = any(one.max_drawdown is not None for one in (limits.account, *self._of.values()))
-        self._looks = any(Wants.of(one) for one in self._of.values())
+        self._values = {name: wants.amounts for name, mine in self._of.items() if (wants := Wants.of(mine)) is not None}
+        self._looks_at_all = self._tracks_highest or limits.account != BookLimits()
         self._proposals = Proposals(self, self._of, self._multipliers_e8, product, protected, margin)
         self.watcher: Watcher | None = None  # is told of each decision
         self._note_open()
@@ -100,12 +124,15 @@ class RiskManager(Lane):
         """Size the signal, ask every check, and let it through or refuse it."""
         signal: Any = event.data
         strategy_id, changes = signal.strategy_id, signal.kind in CHANGES
-        limits = self._of[strategy_id]
-        proposal = self._proposals.of(event.ts_ns, signal, limits, self._look() if self._looks else NOT_LOOKED)
-        if changes and signal.kind is SignalKind.CANCEL:
-            checks = self._cancel_checks
+        limits, asked_of = self._of[strategy_id], self._asked[strategy_id]
+        looks = self._look(strategy_id) if self._looks_at_all or self._values.get(strategy_id) else NOT_LOOKED
+        proposal = self._proposals.of(event.ts_ns, signal, limits, looks)
+        if changes or signal.terms is not None:
+            checks = asked_of.unseen if proposal.clear else asked_of.all
+            if signal.kind is SignalKind.CANCEL:
+                checks = self._cancel_checks
         else:
-            checks = (self._checks if changes or signal.terms is not None else self._plain_checks)[strategy_id][proposal.clear]
+            checks = asked_of.unseen_plain if proposal.clear else asked_of.plain
         if self.watcher is not None:
             self.watcher(event, proposal, limits, checks)
         if checks or not proposal.clear:
@@ -186,7 +213,7 @@ class RiskManager(Lane):
                 del held[key]
         self._settle(fill, ended=not fill.remaining)
         if self._tracks_highest:
-            self._look()
+            self._look(strategy_id)
         return ()
 
     def on_end(self, event: Event) -> Outputs:
@@ -238,36 +265,43 @@ class RiskManager(Lane):
             for book in state.books.values():
                 act(book, action)
             for held in state.held.values():
-                for key, count in held.items():
-                    if key[0] == action.instrument_token:
-                        held[key] = quantity_after(count, action)
+                for key, count in [one for one in held.items() if one[0][0] == action.instrument_token]:
+                    held[key] = quantity_after(count, action)
+                    if not held[key]:
+                        del held[key]
         self._note_open()
         return ()
 
-    def _look(self) -> Looks:
-        """Look at each book, and at several together, and note an equity that is the highest so far, exactly."""
-        looks: dict[str, Look | None] = {}
-        for name, book in self.state.books.items():
-            looks[name] = look = look_at(book, self.state.marks, self._proposals.multipliers)
-            if self._tracks_highest:
-                self._note_highest(name, look)
+    def _look(self, strategy_id: str) -> Looks:
+        """Look at a book, or at each and all together where limits ask for it; note the highest equities, exactly."""
+        state, factors = self.state, self._proposals.factors
+        if not self._looks_at_all:
+            return {strategy_id: look_at(state.books[strategy_id], state.marks, factors)}
+        looks = {name: look_at(book, state.marks, factors) for name, book in state.books.items()}
         if len(looks) > 1:
-            looks[ACCOUNT] = look = look_at_all(looks.values())
-            if self._tracks_highest:
-                self._note_highest(ACCOUNT, look)
+            looks[ACCOUNT] = look_at_all(looks.values())
+        if self._tracks_highest:
+            highest_e8 = state.highest_e8
+            for name, look in looks.items():
+                if look is None or may_be_above(look, highest_e8[name]):
+                    self._note_highest()
+                    break
         return looks
 
-    def _note_highest(self, name: str, look: Look | None) -> None:
-        highest_e8 = self.state.highest_e8
-        if look is None or may_be_above(look, highest_e8[name]):
-            highest_e8[name] = max(highest_e8[name], self._proposals.equity_e8(name))
+    def _note_highest(self) -> None:
+        """Note equities that are the highest so far."""
+        for name, equity_e8 in self._equities_e8().items():
+            self.state.highest_e8[name] = max(equity_e8, self.state.highest_e8.get(name, equity_e8))
+
+    def _equities_e8(self) -> dict[str, int]:
+        """Each book's equity, and their sum."""
+        found = {name: self._proposals.equity_e8(name) for name in self.state.books}
+        return {**found, ACCOUNT: sum(found.values())}
 
     def _note_open(self) -> None:
         """Note equities as the day's first."""
-        state = self.state
-        state.equity_at_open_e8 = {name: self._proposals.equity_e8(name) for name in (*state.books, ACCOUNT)}
-        for name, equity_e8 in state.equity_at_open_e8.items():
-            state.highest_e8[name] = max(equity_e8, state.highest_e8.get(name, equity_e8))
+        self.state.equity_at_open_e8 = self._equities_e8()
+        self._note_highest()
 
     def on_square_off(self, event: Event) -> Outputs:
         """From here on no new intraday position is opened."""
@@ -295,11 +329,6 @@ class RiskManager(Lane):
 def _float(figure: float | None) -> float | None:
     """A count as a float: whoever reads the event from its wire form has one, and says `3.0` where this said `3`."""
     return None if figure is None else float(figure)
-
-
-def _checks(limits: RiskLimits, *, plain: bool) -> tuple[list[Check], list[Check]]:
-    """What is asked of proposals: of those that are not clear, and of those that are."""
-    return asked(limits, plain=plain), asked(limits, plain=plain, clear=True)
 
 
 def _objection(proposal: Proposal, limits: RiskLimits, checks: list[Check]) -> tuple[str, Breach | None]:
