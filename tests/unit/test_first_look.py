@@ -192,6 +192,17 @@ def test_prices_count_as_the_ledger_rounds_them(price: float) -> None:
     for limit, expected in ((exact, (ValidatedSignal,)), (exact - 0.01, ("gross_exposure", exact))):
         looking = deciding({"max_gross_exposure": limit}, price, books={"s": opened(9_000 * E8)})
         assert verdict(looking, said_at(10, 20_000_000.0)) == expected
+        holding = {"s": opened(9_000 * E8)}
+        holding["s"].adopt(1, 19_999_999, 0)
+        assert verdict(deciding({"max_gross_exposure": limit}, price, books=holding), said_at(10, 1.0)) == expected
+
+
+def test_what_costs_less_than_nothing_is_worth_as_much_as_its_price_without_the_sign() -> None:
+    """At -100 a limit of 5 buys what is held at -1,000."""
+    looking = deciding({"max_gross_exposure": 1_500}, -100.0)
+    verdicts = [verdict(looking, said_at(10 + n, 10.0, limit=5.0)) for n in range(2)]
+    assert verdicts == [(ValidatedSignal,), ("gross_exposure", 2_000.0)]
+    assert verdict(deciding({"max_gross_exposure": 900}, -100.0), said_at(10, 10.0, limit=5.0)) == ("gross_exposure", 1_000.0)
 
 
 def test_an_age_at_the_limit_of_nanoseconds_is_stale() -> None:

@@ -104,7 +104,6 @@ class RiskManager(Lane):
         self._cancel_checks = asked(limits, CANCEL_CHECKS)
         self._multipliers_e8 = {token: one.multiplier_e8 for token, one in instruments.items()}
         self._counts_rates = any((limits.orders_per_second, limits.orders_per_minute, limits.orders_per_day))
-        self._asks_margins = any(one.require_margin for one in self._of.values())
         self._tracks_highest = any(one.max_drawdown is not None for one in (limits.account, *self._of.values()))
         self._values = {name: wants.amounts for name, mine in self._of.items() if (wants := Wants.of(mine)) is not None}
         self._looks_at_all = self._tracks_highest or limits.account != BookLimits()
@@ -206,11 +205,12 @@ class RiskManager(Lane):
         state, strategy_id, token, quantity = self.state, fill.strategy_id, fill.instrument_token, fill.quantity
         notional_e8 = value_e8(to_e8(fill.price), quantity, self._multipliers_e8[token])
         state.books[strategy_id].fill(token, quantity, notional_e8, fill.charges.total_e8)
-        if self._asks_margins:
-            held, key = state.held[strategy_id], (token, fill.product)
-            held[key] = held.get(key, 0) + quantity
-            if not held[key]:
-                del held[key]
+        held, key = state.held[strategy_id], (token, fill.product)
+        after = held.get(key, 0) + quantity
+        if after:
+            held[key] = after
+        else:
+            del held[key]
         self._settle(fill, ended=not fill.remaining)
         if self._tracks_highest:
             self._look(strategy_id)
