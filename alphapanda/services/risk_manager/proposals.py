@@ -72,7 +72,7 @@ class Proposals:
         self._slices = room.limits.freeze_quantity == "slice"
         self.factors = None if self._odd_e8 is None else {one: e8 / E8_FLOAT for one, e8 in self._odd_e8.items()}
         self._wants = {strategy_id: Wants.of(mine) for strategy_id, mine in limits.items()}
-        self._valued = {strategy_id: wants is not None and wants.amounts for strategy_id, wants in self._wants.items()}
+        self._valued = {name for name, wants in self._wants.items() if wants is not None and wants.amounts}
         self._first = FirstLook(room, limits, self.factors, margin)
 
     def of(self, ts_ns: int, signal: TradingSignal, limits: RiskLimits, looks: Looks) -> Proposal:
@@ -111,7 +111,7 @@ class Proposals:
         )  # fmt: skip
         if terms is not None or changes:
             self._add_terms(proposal, terms, changed)
-        wants, values, first = self._wants[strategy_id], self._valued[strategy_id], self._first
+        wants, values, first = self._wants[strategy_id], strategy_id in self._valued, self._first
         sound = self._room.watcher is None and not changes and first.is_sound(proposal, strategy_id)
         if wants is not None:
             sound = sound and first.is_modest(proposal, signal)

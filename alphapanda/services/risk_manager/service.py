@@ -34,7 +34,7 @@ from alphapanda.core.handler import Lane, Outputs
 from alphapanda.core.ledger import Book, to_e8, value_e8
 from alphapanda.services.risk_manager.books import InFull, MarginRule
 from alphapanda.services.risk_manager.first_look import ACCOUNT, Looks, look_at, look_at_all, may_be_above
-from alphapanda.services.risk_manager.models import NS, BookLimits, Proposal, RiskLimits
+from alphapanda.services.risk_manager.models import NS, Proposal, RiskLimits
 from alphapanda.services.risk_manager.proposals import Proposals, Wants, gist, slices
 from alphapanda.services.risk_manager.rules import (
     CANCEL_CHECKS,
@@ -105,8 +105,9 @@ class RiskManager(Lane):
         self._multipliers_e8 = {token: one.multiplier_e8 for token, one in instruments.items()}
         self._counts_rates = any((limits.orders_per_second, limits.orders_per_minute, limits.orders_per_day))
         self._tracks_highest = any(one.max_drawdown is not None for one in (limits.account, *self._of.values()))
-        self._values = {name: wants.amounts for name, mine in self._of.items() if (wants := Wants.of(mine)) is not None}
-        self._looks_at_all = self._tracks_highest or limits.account != BookLimits()
+        wants = {name: found for name, mine in self._of.items() if (found := Wants.of(mine)) is not None}
+        self._valued = {name for name, found in wants.items() if found.amounts}  # what these hold has to be valued
+        self._looks_at_all = self._tracks_highest or any(found.account for found in wants.values())
         self._proposals = Proposals(self, self._of, self._multipliers_e8, product, protected, margin)
         self.watcher: Watcher | None = None  # is told of each decision
         self._note_open()
@@ -124,7 +125,7 @@ class RiskManager(Lane):
         signal: Any = event.data
         strategy_id, changes = signal.strategy_id, signal.kind in CHANGES
         limits, asked_of = self._of[strategy_id], self._asked[strategy_id]
-        looks = self._look(strategy_id) if self._looks_at_all or self._values.get(strategy_id) else NOT_LOOKED
+        looks = self._look(strategy_id) if self._looks_at_all or strategy_id in self._valued else NOT_LOOKED
         proposal = self._proposals.of(event.ts_ns, signal, limits, looks)
         if changes or signal.terms is not None:
             checks = asked_of.unseen if proposal.clear else asked_of.all
