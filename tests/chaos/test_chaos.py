@@ -42,9 +42,11 @@ def test_with_all_rules_the_small_one_is_good(kafka: str, tmp_path: Path) -> Non
 
 
 def test_without_the_readers_rule_it_is_not(kafka: str, tmp_path: Path) -> None:
-    """What the door wrote on after it woke is heard, and stops the stage."""
+    """What the door wrote on after it woke is heard: it stops the stage, or one that was late takes it too."""
     said = small(kafka, tmp_path, "--without", "reader rule")
-    assert "came after its seq was done" in " ".join(said["stopped_by_themselves"]), show(said)
+    assert not said["good"], show(said)
+    stopped = "came after its seq was done" in " ".join(said["stopped_by_themselves"])
+    assert stopped or said["different"] > 0, show(said)
 
 
 def test_without_the_doors_promise_it_is_not(kafka: str, tmp_path: Path) -> None:
