@@ -64,6 +64,7 @@ class MarginTable:
         self._longs: dict[tuple[int, str], MarginTerms] = {}
         self._shorts: dict[tuple[int, str], MarginTerms] = {}
         self._bounded: set[tuple[int, str]] = set()
+        self._unbounded: set[tuple[int, str]] = set()
 
     def margin_e8(self, ts_ns: int, held: Holdings, marks: Mapping[int, MarketTick]) -> int:
         """The sum over the positions."""
@@ -80,11 +81,17 @@ class MarginTable:
     def is_bounded(self, ts_ns: int, pairs: Set[tuple[int, str]]) -> bool:
         """Whether the table has rates for all of them, and none is above one, or of another value than the position's."""
         self._turn_to(ts_ns)
-        if not pairs <= self._bounded:
-            self._bounded.update([pair for pair in pairs - self._bounded if self._has_bound(ts_ns, *pair)])
+        if pairs <= self._bounded:
+            return True
+        if not pairs.isdisjoint(self._unbounded):
+            return False
+        for pair in pairs - self._bounded:
+            (self._bounded if self._has_bound(ts_ns, *pair) else self._unbounded).add(pair)
         return pairs <= self._bounded
 
     def _has_bound(self, ts_ns: int, token: int, product: str) -> bool:
+        if token not in self._instruments:
+            return False
         try:
             sides = [self._terms(ts_ns, token, product, is_short=is_short) for is_short in (False, True)]
         except ReferenceDataError:
@@ -94,7 +101,8 @@ class MarginTable:
     def _turn_to(self, ts_ns: int) -> None:
         """What was looked up holds for a quarter of an hour."""
         if ts_ns // QUARTER_NS != self._quarter:
-            self._quarter, self._longs, self._shorts, self._bounded = ts_ns // QUARTER_NS, {}, {}, set()
+            self._quarter, self._longs, self._shorts = ts_ns // QUARTER_NS, {}, {}
+            self._bounded, self._unbounded = set(), set()
 
     def _terms(self, ts_ns: int, token: int, product: str, *, is_short: bool) -> MarginTerms:
         self._turn_to(ts_ns)

@@ -17,11 +17,13 @@ from alphapanda.contracts.events import (
     Product,
     RejectedSignal,
     SessionClose,
+    SessionOpen,
     SignalKind,
     TradingSignal,
     ValidatedSignal,
 )  # fmt: skip
 from alphapanda.contracts.instruments import Instrument
+from alphapanda.core.corporate_actions import ActionKind, CorporateAction
 from alphapanda.core.ledger import E8, opened
 from alphapanda.reference.profiles import load_profile
 from alphapanda.runtime.costs import MarginTable
@@ -170,9 +172,9 @@ def verdict(deciding: RiskManager, event: Event) -> tuple[Any, ...]:
 
 
 def deciding(limits: dict[str, Any], price: float = 100.0, **kwargs: Any) -> RiskManager:
-    """A room of s and of instrument 1, which traded once."""
-    books = kwargs.pop("books", {"s": opened(9_000 * E8)})
-    found = RiskManager(RiskLimits.model_validate(limits), {1: Instrument(1, "A")}, books, {}, **kwargs)
+    """A room of s; instrument 1 traded once."""
+    books, table = kwargs.pop("books", {"s": opened(9_000 * E8)}), kwargs.pop("table", {1: Instrument(1, "A")})
+    found = RiskManager(RiskLimits.model_validate(limits), table, books, {}, **kwargs)
     for event in (session_open(), tick(3, price, 0.0, 1)):
         found.handle(event)
     return found
@@ -205,6 +207,55 @@ def test_what_costs_less_than_nothing_is_worth_as_much_as_its_price_without_the_
     assert verdict(deciding({"max_gross_exposure": 900}, -100.0), said_at(10, 10.0, limit=5.0)) == ("gross_exposure", 1_000.0)
 
 
+def test_what_was_sold_below_nothing_costs_that_and_what_buys_it_back() -> None:
+    """40 sold at -100 cost 4,000, and 3,600 more at a price of 90; that leaves 1,400 of 9,000."""
+    looking = deciding({"max_drawdown": 0.99}, -100.0, table={1: Instrument(1, "A"), 2: Instrument(2, "B")})
+    assert verdict(looking, said_at(10, -40.0)) == (ValidatedSignal,)
+    for event in (tick(11, 90.0, 0.0, 1), tick(12, 1.0, 0.0, 2)):
+        looking.handle(event)
+    buys: Any = TradingSignal("s", 2, SignalKind.QUANTITY, 5_000.0, None, "")
+    assert verdict(looking, made(13, 2, 1, buys)) == ("cash", -3_600.0)
+
+
+def test_what_one_products_position_nets_of_another_is_covered_too() -> None:
+    """30 delivered and 20 sold intraday are 10 in the book, beside another instrument; margin is 3,100 and a fifth of 2,000."""
+    books = {"s": opened(1_900 * E8)}
+    books["s"].adopt(1, 10, 1_000 * E8)
+    books["s"].adopt(2, 1, 100 * E8)
+    table, held = {1: Instrument(1, "A"), 2: Instrument(2, "B")}, {("s", 1, "CNC"): 30, ("s", 1, "MIS"): -20}
+    margin = MarginTable(table, load_profile("nse"))
+    looking = deciding({"require_margin": True, "require_cash": False}, table=table, books=books, held=held, margin=margin)
+    looking.handle(tick(4, 100.0, 0.0, 2))
+    assert verdict(looking, said_at(10, 1.0)) == ("margin", 3_500.0)
+
+
+def test_a_high_of_values_that_are_rounded_by_multipliers_is_noted_exactly() -> None:
+    """Four values, each rounded up by half of 1e-8."""
+    table = {token: Instrument(token, f"S{token}", multiplier=0.01) for token in (1, 2, 3, 4)}
+    books = {"s": opened(0)}
+    for token in table:
+        books["s"].adopt(token, 1, 0)
+    looking = deciding({"max_drawdown": 0.9, "require_cash": False}, 1.05e-5, table=table, books=books)
+    for token in (2, 3, 4):
+        looking.handle(tick(3 + token, 1.05e-5, 0.0, token))
+    looking.handle(said_at(10, 1.0))
+    assert looking.state.highest_e8["s"] == 4 * 11  # 10.5 of 1e-8 each
+
+
+def test_what_is_held_of_no_product_is_forgotten() -> None:
+    """Of five shares a reverse split of ten to one leaves none; of five, five sold leave none."""
+    books = {"s": opened(9_000 * E8)}
+    books["s"].adopt(1, 5, 500 * E8)
+    actions = [CorporateAction(1, "2024-03-04", ActionKind.SPLIT, 1, 10)]
+    split = deciding({}, books=books, held={("s", 1, "CNC"): 5}, actions=actions)
+    split.handle(root(10, SessionOpen("2024-03-04", 0, 1)))
+    sold = deciding({}, held={("s", 1, "CNC"): 5})
+    sold.state.books["s"].adopt(1, 5, 500 * E8)
+    fill = OrderFill(ExecMode.PAPER, "s", 1, "1-9-2-1-0", "1-9-3-0-0", -5, 100.0, 100.0, Charges(), product="CNC")
+    sold.handle(made(10, 4, 1, fill))
+    assert split.state.held == sold.state.held == {"s": {}}
+
+
 def test_an_age_at_the_limit_of_nanoseconds_is_stale() -> None:
     """A limit that is no whole number of nanoseconds is not rounded."""
     looking = deciding({"max_quote_age_s": 0.0022877789999999998})
@@ -222,14 +273,16 @@ def test_books_of_strategies_that_are_no_longer_there_count_for_the_account() ->
     assert verdict(alone, said_at(10, 20.0)) == ("account_gross_exposure", 11_000.0)
 
 
-def test_a_position_without_a_rate_is_an_error_however_small_the_order() -> None:
+@pytest.mark.parametrize("quantity", [1.0, -1.0])
+def test_a_position_without_a_rate_is_an_error_whatever_the_order(quantity: float) -> None:
     """The table has no margin of currency futures."""
     table = {1: Instrument(1, "A"), 2: Instrument(2, "USDINR", "CDS-FUT", expiry="2024-03-28")}
+    books, held = {"s": opened(9_000 * E8)}, {("s", 1, "CNC"): 1, ("s", 2, "NRML"): 1}
+    for token in table:
+        books["s"].adopt(token, 1, 80 * E8)
     looking = deciding(
-        {"require_margin": True}, margin=MarginTable(table, load_profile("nse")), held={("s", 2, "NRML"): 1}
-    )  # fmt: skip
-    looking.instruments = table
-    looking.state.books["s"].adopt(2, 1, 80 * E8)
+        {"require_margin": True}, table=table, books=books, held=held, margin=MarginTable(table, load_profile("nse"))
+    )
     looking.handle(tick(4, 80.0, 0.0, 2))
     with pytest.raises(ReferenceDataError, match="CDS-FUT"):
-        looking.handle(said_at(10, 1.0))
+        looking.handle(said_at(10, quantity))

@@ -35,7 +35,7 @@ def look_at(book: Book, marks: Marks, factors: Factors | None) -> Look | None:
             units = float(sum(map(abs, held.values())))
         else:
             values = [marks[token].last_price * count * factors[token] for token, count in held.items()]
-            units = sum([abs(count) * factors[token] for token, count in held.items()])
+            units = sum([abs(count) * factors[token] + 1 for token, count in held.items()])  # and a rounding of each value
     except KeyError:
         return None
     cash, gross, net = book.cash_e8 / E8_FLOAT, sum(map(abs, values)), sum(values)
@@ -68,6 +68,7 @@ class FirstLook:
         self._books = {name: Bounds.of(mine) for name, mine in limits.items()}
         self._both = {name: Bounds.of(mine, account) for name, mine in limits.items()}
         self._account = Bounds.of(account)
+        self._limits_account = self._account != Bounds.of()
 
     def is_sound(self, p: Proposal, strategy_id: str) -> bool:
         """Whether nothing stands in the way but sizes, counts and amounts, what the terms say, and broker rules."""
@@ -95,7 +96,7 @@ class FirstLook:
             last = state.last_signal.get((strategy_id, token))
             if last is not None and p.ts_ns - last[0] <= most.window_ns:
                 return False
-        return not most.crosses or len(state.intents) == 1 or not self._meets(strategy_id, token)
+        return not most.forbids_crossing or len(state.intents) == 1 or not self._meets(strategy_id, token)
 
     def is_far(self, p: Proposal, signal: TradingSignal, intents: Collection[Intent], looks: Looks) -> bool:
         """Whether a sound order is far from every limit of amounts; `intents` may be filled beside it."""
@@ -114,18 +115,17 @@ class FirstLook:
                 return False
         if limits.require_margin and not self._are_bounded(p, strategy_id, token, intents):
             return False
-        if len(looks) == 1:
-            books = self._both if len(self._room.state.books) == 1 else self._books
-            return self._is_within(books[strategy_id], strategy_id, look, added, abs(p.position) + quantity)
-        return self._is_within(
-            self._books[strategy_id], strategy_id, look, added, abs(p.position) + quantity
-        ) and self._is_account_far(token, added, quantity, looks)
+        alone = len(looks) == 1  # or nothing limits the account
+        most = (self._both if alone else self._books)[strategy_id]
+        if not self._is_within(most, strategy_id, look, added, abs(p.position) + quantity):
+            return False
+        return alone or not self._limits_account or self._is_account_far(token, added, quantity, looks)
 
     def _value(self, p: Proposal, token: int) -> float:
         """What the order is worth, at its price or the last, whichever is more."""
         last, price = abs(p.mark.last_price) if p.mark is not None else 0.0, abs(p.price_e8) / E8_FLOAT
         value = abs(p.quantity) * ((last if last > price else price) + STEP)
-        return value if self._factors is None else value * self._factors[token]
+        return value if self._factors is None else value * self._factors[token] + STEP
 
     def _worth(self, intents: Collection[Intent]) -> float:
         """The same of intents. Each has a last price: it had a quote."""
@@ -133,9 +133,10 @@ class FirstLook:
         marks, factors, total = state.marks, self._factors, 0.0
         for intent in intents:
             token = intent.token
-            last, price = abs(marks[token].last_price), abs(intent.price_e8) / E8_FLOAT
-            worth = abs(intent.quantity) * ((last if last > price else price) + STEP)
-            total += worth if factors is None else worth * factors[token]
+            last, price = abs(marks[token].last_price), intent.price_e8 / E8_FLOAT
+            most = last - price if price < 0 else max(last, price)  # sold below nothing it costs, and is to be bought back
+            worth = abs(intent.quantity) * (most + STEP)
+            total += worth if factors is None else worth * factors[token] + STEP
         return total
 
     def _meets(self, strategy_id: str, token: int) -> bool:
@@ -171,8 +172,8 @@ class FirstLook:
     def _are_bounded(self, p: Proposal, strategy_id: str, token: int, intents: Collection[Intent]) -> bool:
         """Whether margins are no more than what is held is worth; not of what one instrument's products net."""
         state: RiskState = self._room.state
-        held = state.held[strategy_id]
-        if len(held) != len(state.books[strategy_id].held):
+        held, book = state.held[strategy_id], state.books[strategy_id]
+        if len(held) != len(book.held) or {one: count for (one, _), count in held.items()} != book.held:
             return False
         pairs = {(token, p.product), *held}
         if intents:

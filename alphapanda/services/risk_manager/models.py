@@ -109,7 +109,7 @@ class OrderBounds(msgspec.Struct, frozen=True, gc=False):
     per_minute: int
     per_day: int
     window_ns: float  # 0: none
-    crosses: bool  # it may not trade with another strategy
+    forbids_crossing: bool
 
     @classmethod
     def of(cls, limits: RiskLimits) -> "OrderBounds":

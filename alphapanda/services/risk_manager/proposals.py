@@ -64,7 +64,7 @@ class Proposals:
         self, room: Any, limits: Mapping[str, RiskLimits], multipliers_e8: books.Multipliers, product: Product,
         protected: bool, margin: MarginRule,
     ) -> None:  # fmt: skip
-        """`limits` are each strategy's."""
+        """`limits` are each strategy's. `valued` names those for whose limits what they hold has to be valued."""
         self._room, self._product, self._protected, self._margin = room, product, protected, margin
         self._instruments: Mapping[int, Instrument] = room.instruments
         self._multipliers_e8, self._odd_e8 = multipliers_e8, unless_one(multipliers_e8)
@@ -72,7 +72,8 @@ class Proposals:
         self._slices = room.limits.freeze_quantity == "slice"
         self.factors = None if self._odd_e8 is None else {one: e8 / E8_FLOAT for one, e8 in self._odd_e8.items()}
         self._wants = {strategy_id: Wants.of(mine) for strategy_id, mine in limits.items()}
-        self._valued = {name for name, wants in self._wants.items() if wants is not None and wants.amounts}
+        self.valued = {name for name, wants in self._wants.items() if wants is not None and wants.amounts}
+        self.limits_account = any(wants is not None and wants.account for wants in self._wants.values())
         self._first = FirstLook(room, limits, self.factors, margin)
 
     def of(self, ts_ns: int, signal: TradingSignal, limits: RiskLimits, looks: Looks) -> Proposal:
@@ -111,7 +112,7 @@ class Proposals:
         )  # fmt: skip
         if terms is not None or changes:
             self._add_terms(proposal, terms, changed)
-        wants, values, first = self._wants[strategy_id], strategy_id in self._valued, self._first
+        wants, values, first = self._wants[strategy_id], strategy_id in self.valued, self._first
         sound = self._room.watcher is None and not changes and first.is_sound(proposal, strategy_id)
         if wants is not None:
             sound = sound and first.is_modest(proposal, signal)

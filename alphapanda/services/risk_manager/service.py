@@ -6,7 +6,7 @@ the portfolio's functions, and the intents: validated quantities whose end it ha
 Refuses a signal by the first check that objects (`rules.CHECKS`), with value, limit and unit.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from alphapanda.contracts.events import (
@@ -35,7 +35,7 @@ from alphapanda.core.ledger import Book, to_e8, value_e8
 from alphapanda.services.risk_manager.books import InFull, MarginRule
 from alphapanda.services.risk_manager.first_look import ACCOUNT, Looks, look_at, look_at_all, may_be_above
 from alphapanda.services.risk_manager.models import NS, Proposal, RiskLimits
-from alphapanda.services.risk_manager.proposals import Proposals, Wants, gist, slices
+from alphapanda.services.risk_manager.proposals import Proposals, gist, slices
 from alphapanda.services.risk_manager.rules import (
     CANCEL_CHECKS,
     CHANGES,
@@ -105,10 +105,8 @@ class RiskManager(Lane):
         self._multipliers_e8 = {token: one.multiplier_e8 for token, one in instruments.items()}
         self._counts_rates = any((limits.orders_per_second, limits.orders_per_minute, limits.orders_per_day))
         self._tracks_highest = any(one.max_drawdown is not None for one in (limits.account, *self._of.values()))
-        wants = {name: found for name, mine in self._of.items() if (found := Wants.of(mine)) is not None}
-        self._valued = {name for name, found in wants.items() if found.amounts}  # what these hold has to be valued
-        self._looks_at_all = self._tracks_highest or any(found.account for found in wants.values())
         self._proposals = Proposals(self, self._of, self._multipliers_e8, product, protected, margin)
+        self._looks_at_all = self._tracks_highest or self._proposals.limits_account
         self.watcher: Watcher | None = None  # is told of each decision
         self._note_open()
 
@@ -125,7 +123,7 @@ class RiskManager(Lane):
         signal: Any = event.data
         strategy_id, changes = signal.strategy_id, signal.kind in CHANGES
         limits, asked_of = self._of[strategy_id], self._asked[strategy_id]
-        looks = self._look(strategy_id) if self._looks_at_all or strategy_id in self._valued else NOT_LOOKED
+        looks = self._look(strategy_id) if self._looks_at_all or strategy_id in self._proposals.valued else NOT_LOOKED
         proposal = self._proposals.of(event.ts_ns, signal, limits, looks)
         if changes or signal.terms is not None:
             checks = asked_of.unseen if proposal.clear else asked_of.all
@@ -283,26 +281,28 @@ class RiskManager(Lane):
             looks[ACCOUNT] = look_at_all(looks.values())
         if self._tracks_highest:
             highest_e8 = state.highest_e8
-            for name, look in looks.items():
-                if look is None or may_be_above(look, highest_e8[name]):
-                    self._note_highest()
-                    break
+            higher = [name for name, look in looks.items() if look is None or may_be_above(look, highest_e8[name])]
+            if higher:
+                self._note_highest(self._equities_e8(higher))
         return looks
 
-    def _note_highest(self) -> None:
-        """Note equities that are the highest so far."""
-        for name, equity_e8 in self._equities_e8().items():
-            self.state.highest_e8[name] = max(equity_e8, self.state.highest_e8.get(name, equity_e8))
+    def _note_highest(self, equities_e8: Mapping[str, int]) -> None:
+        """Note those that are the highest so far."""
+        highest_e8 = self.state.highest_e8
+        for name, equity_e8 in equities_e8.items():
+            highest_e8[name] = max(equity_e8, highest_e8.get(name, equity_e8))
 
-    def _equities_e8(self) -> dict[str, int]:
-        """Each book's equity, and their sum."""
-        found = {name: self._proposals.equity_e8(name) for name in self.state.books}
-        return {**found, ACCOUNT: sum(found.values())}
+    def _equities_e8(self, names: Collection[str]) -> dict[str, int]:
+        """These books' equities; where the account's is asked for, or there is one book, all of them and their sum."""
+        books = self.state.books
+        whole = ACCOUNT in names or len(books) == 1
+        found = {name: self._proposals.equity_e8(name) for name in (books if whole else names)}
+        return {**found, ACCOUNT: sum(found.values())} if whole else found
 
     def _note_open(self) -> None:
         """Note equities as the day's first."""
-        self.state.equity_at_open_e8 = self._equities_e8()
-        self._note_highest()
+        self.state.equity_at_open_e8 = self._equities_e8([ACCOUNT])
+        self._note_highest(self.state.equity_at_open_e8)
 
     def on_square_off(self, event: Event) -> Outputs:
         """From here on no new intraday position is opened."""
