@@ -181,6 +181,7 @@ def test_the_page_follows_a_session_while_it_is_traded(
     expect(page.get_by_text("finished")).to_be_visible(timeout=PATIENCE_MS)
     watched.settle()
     run = Run.open(next((empty.sessions / "live").glob("run_id=*")))
+    assert run.stats["charges"] > 0  # it traded
     found = {name.partition(",")[0]: text for name, text in metrics(page).items()}
     assert (found["net P&L"], found["charges"]) == tuple(f"{run.stats[name]:,.2f}" for name in ("net_pnl", "charges"))
     assert found["rejected"] == f"{sum(run.manifest['counts']['rejected'].values()):,}"
@@ -189,12 +190,12 @@ def test_the_page_follows_a_session_while_it_is_traded(
 
 @contextmanager
 def paper(store: Store, folders: Folders) -> Iterator[str]:
-    """A session of a day in half a minute; yields the door's address. Leaving waits for its end."""
+    """A session of a day in two and a half minutes; yields the door's address. Leaving asks it to end, and waits until it has."""
     words = [
         "paper",
         str(store.spec),
         "--speed",
-        "900",
+        "150",
         "--prefix",
         "live.",
         "--json",
@@ -208,6 +209,7 @@ def paper(store: Store, folders: Folders) -> Iterator[str]:
     try:
         assert process.stderr is not None
         yield next(found[0] for line in process.stderr if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
+        process.terminate()
         process.communicate(timeout=120)
         assert process.returncode == 0
     finally:
