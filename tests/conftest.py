@@ -1,4 +1,4 @@
-"""Fixtures that several test modules share: brokers."""
+"""What several test modules share: brokers, and which tests coverage leaves alone."""
 
 import os
 import shutil
@@ -14,6 +14,13 @@ from alphapanda.runtime.log.settings import KafkaSettings
 from tests.kafka_broker import Broker, BrokerUnavailableError
 
 ADDRESS = "ALPHAPANDA_KAFKA__BOOTSTRAP_SERVERS"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep coverage from tests that are marked so; without coverage its own mark is an error."""
+    for item in items:
+        if item.get_closest_marker("untraced") and not config.getoption("no_cov"):
+            item.add_marker("no_cover")
 
 
 def _without_broker(why: str) -> NoReturn:

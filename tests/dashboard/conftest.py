@@ -16,11 +16,9 @@ from urllib.request import urlopen
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-import alphapanda as ap
 from alphapanda.research.runs import Run
 from alphapanda.runtime.tape_make import make_tape
 from dashboards.catalogue import Folders
-from strategies.ema_cross import EmaCross
 from tests.dashboard.chromium import NoBrowserError, chromium
 from tests.dashboard.watching import SIZE, Watched
 from tests.data_folder import ROOT
@@ -61,20 +59,25 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     make_tape(home / "tapes" / "big", seed=7, ticks=TICKS)
     make_tape(home / "tapes" / "days", seed=3, days=[date(2024, 3, 4), date(2024, 3, 5)], ticks=2_000, instruments=3)
     make_tape(home / "tapes" / "small", seed=5, ticks=20_000, instruments=4)
-    days = ap.replay(home / "tapes" / "days", strategies=[EmaCross(fast=10, slow=50)], out=folders.runs)
-    turner = {"fast": 200, "slow": 1000, "quantity": 10}
+    days = replayed(home / "tapes" / "days", folders, {"fast": 10, "slow": 50}, latency_ms=0)
     late, soon = (
-        ap.replay(
-            home / "tapes" / "big", strategies=[EmaCross(**turner)], settings={"execution.latency_ms": ms}, out=folders.runs
-        )
-        for ms in (400, 0)
+        replayed(home / "tapes" / "big", folders, {"fast": 200, "slow": 1000, "quantity": 10}, latency_ms=ms) for ms in (400, 0)
     )
     spec = home / "spec.toml"
     spec.write_text(SPEC.format(tape=home / "tapes" / "small"))
     words = ["paper", str(spec), "--speed", "0", "--prefix", "done.", "--json", "--set", f"storage.sessions={folders.sessions}"]
     subprocess.run([sys.executable, "-m", "alphapanda", *words], cwd=home, check=True, capture_output=True)
     session = Run.open(next((folders.sessions / "done").glob("run_id=*")))
-    return Store(folders, Run.open(soon.path), Run.open(late.path), Run.open(days.path), session, home / "tapes" / "small", spec)
+    return Store(folders, soon, late, days, session, home / "tapes" / "small", spec)
+
+
+def replayed(tape: Path, folders: Folders, params: dict[str, int], *, latency_ms: int) -> Run:
+    """A replay in a process of its own, where it is not traced."""
+    words = ["replay", "--tape", str(tape), "--strategy", "strategies.ema_cross:EmaCross", "--out", str(folders.runs), "--json"]
+    words += [word for name, value in params.items() for word in ("--param", f"{name}={value}")]
+    words += ["--set", f"execution.latency_ms={latency_ms}"]
+    done = subprocess.run([sys.executable, "-m", "alphapanda", *words], check=True, capture_output=True, text=True)
+    return Run.open(Path(json.loads(done.stdout)["run_dir"]))
 
 
 @pytest.fixture

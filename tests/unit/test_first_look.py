@@ -33,6 +33,8 @@ from alphapanda.services.risk_manager.service import RiskManager
 from alphapanda.services.strategy_runner.strategy import order_terms
 from tests.builders import made, root, session_open, tick
 
+pytestmark = pytest.mark.untraced
+
 SEEDS = range(80)
 SELDOM = {"kill_switch", "strategy_halted", "self_cross", "gross_exposure"}
 """Reasons that need not come up in these worlds."""

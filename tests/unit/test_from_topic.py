@@ -21,6 +21,8 @@ from alphapanda.runtime.tape_slice import slice_tape
 from strategies.mean_reversion import MeanReversion
 from tests.played import CONTAINER, Player, file_log, specs
 
+pytestmark = pytest.mark.untraced
+
 
 @pytest.fixture(scope="module")
 def tape(tmp_path_factory: pytest.TempPathFactory) -> Tape:

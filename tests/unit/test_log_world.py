@@ -19,6 +19,8 @@ from alphapanda.runtime.log.reader import PartitionReader
 from alphapanda.runtime.log.worker import StageWorker, Worker
 from tests import log_world
 
+pytestmark = pytest.mark.untraced
+
 SEEDS = 120
 Mutant = tuple[Any, str, str, str]
 MUTANTS: dict[str, Mutant] = {

@@ -2,6 +2,8 @@
 
 import copy
 
+import pytest
+
 from alphapanda.pipeline import Stage
 from alphapanda.runtime.replay import Loop
 from tests.model_support import ModelLane, kind_class, model, ours
@@ -20,11 +22,13 @@ def loop_for(m: object) -> Loop:
     )
 
 
-def test_the_loop_equals_the_model_for_300_seeds() -> None:
+@pytest.mark.untraced
+@pytest.mark.parametrize("first", range(0, 300, 50))
+def test_the_loop_equals_the_model_for_50_seeds(first: int) -> None:
     """Given the model's rooms and its tapes, our loop makes the model's reference outputs, event for event."""
     m = model()
     compared = 0
-    for seed in range(300):
+    for seed in range(first, first + 50):
         tape = tape_of(m, seed)
         loop = loop_for(m)
         actual = [
@@ -35,7 +39,7 @@ def test_the_loop_equals_the_model_for_300_seeds() -> None:
         expected = [(e.pos, e.ts, e.kind, e.data) for e in copy.deepcopy(m.reference(tape))]
         compared += len(expected)
         assert actual == expected, f"seed {seed}"
-    assert compared > 10_000
+    assert compared > 1_500
 
 
 def tape_of(m: object, seed: int) -> list[object]:

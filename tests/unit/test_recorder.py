@@ -32,6 +32,8 @@ from alphapanda.runtime.tape_make import make_tape
 from alphapanda.runtime.tape_slice import slice_tape
 from tests.played import CONTAINER, Player, file_log, heard_in, play, specs
 
+pytestmark = pytest.mark.untraced
+
 
 class CrashError(Exception):
     """The recorder's process ends here."""
