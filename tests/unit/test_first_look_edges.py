@@ -22,7 +22,7 @@ from tests.builders import made, session_open, tick
 
 pytestmark = pytest.mark.untraced
 
-SEEDS = range(120)
+SEEDS = range(200)
 TOKENS = (1, 2, 3, 4)
 SIZES = (1, 3, 7, 10, 100, 10**4, 10**6)
 MULTIPLIERS = (1.0, 1.0, 10.0, 0.3, 0.0123, 1e-4, 1e-6)
@@ -84,7 +84,7 @@ class World:
             draw.randrange(1, 10**5) / 20,
             draw.randrange(1, 10**9) / 1e8 * draw.choice((1, 1e-3)),
             draw.random() * draw.choice((1, 1e3, 1e6)),
-            draw.randrange(1, 2000) * 1e-8 + draw.choice((0, 5e-9, 2.5e-9)),
+            draw.randrange(1, 2000) * 1e-8 + draw.choice((0, 2.5e-9, 5e-9, 7.5e-9)),
         ))  # fmt: skip
 
     def size(self) -> int:

@@ -86,6 +86,8 @@ class FirstLook:
         state: RiskState = self._room.state
         strategy_id, token = signal.strategy_id, signal.instrument_token
         most, sent_ns = self._orders[strategy_id], state.sent_ns
+        if abs(p.position) + abs(p.quantity) > self._books[strategy_id].position:
+            return False
         if abs(p.quantity) > most.quantity or self._value(p, token) * (1 + SLACK) > most.notional:
             return False
         if len(sent_ns) >= most.per_minute or state.sent_today >= most.per_day:

@@ -37,7 +37,7 @@ class Wants(msgspec.Struct, frozen=True):
     @property
     def amounts(self) -> bool:
         """Whether what is held has to be valued."""
-        return self.book or self.position or self.account or self.margin
+        return self.book or self.account or self.margin
 
     @classmethod
     def of(cls, limits: RiskLimits) -> "Wants | None":
