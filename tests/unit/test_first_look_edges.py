@@ -22,7 +22,7 @@ from tests.builders import made, session_open, tick
 
 pytestmark = pytest.mark.untraced
 
-SEEDS = range(200)
+SEEDS = range(80)
 TOKENS = (1, 2, 3, 4)
 SIZES = (1, 3, 7, 10, 100, 10**4, 10**6)
 MULTIPLIERS = (1.0, 1.0, 10.0, 0.3, 0.0123, 1e-4, 1e-6)
