@@ -80,6 +80,7 @@ SETTINGS: dict[str, tuple[Any, ...]] = {
         {"symbol": "E", "quantity": 7, "average_price": 50.0, "strategy_id": "careless"},
     )),
     "charges.profile": ("", "none"),
+    "execution.stop_price": ("quote", "trigger"),
 }  # fmt: skip
 """What each may be; None leaves it out."""
 
@@ -87,6 +88,8 @@ SETTINGS: dict[str, tuple[Any, ...]] = {
 def settings(seed: int) -> dict[str, Any]:
     rng = seeded(seed + 1_000)
     chosen = {name: rng.choice(values) for name, values in SETTINGS.items()}
+    if chosen["execution.price"] != "last" or chosen["execution.fill_model"] == "depth":
+        del chosen["execution.stop_price"]  # goes with last prices only
     return {name: value for name, value in chosen.items() if value is not None}
 
 

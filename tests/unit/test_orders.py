@@ -4,11 +4,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from pydantic import ValidationError
 
 from alphapanda.contracts.errors import ReferenceDataError
 from alphapanda.contracts.events import ExecMode, OrderTerms, OrderType, ValidatedSignal
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.core.corporate_actions import ActionKind, CorporateAction
+from alphapanda.services.trading_engine.models import PaperExecution
 from tests.builders import made, root
 from tests.order_desk import Desk, quote
 
@@ -110,6 +112,30 @@ def test_exits_of_a_bracket_grow_with_its_entry() -> None:
         "1 filled 4 at 100.0 left 3 [e]", "1 placed SL-M -4 [stop]", "2 filled 3 at 100.0 left 0 [e]",
         "2 modified -7 limit=None trigger=95.0 [stop]",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("timeline", "expected"),
+    [
+        # what turns a position round has exits for the new side
+        ("0: 100 | 0: sell 10 | 1: 100 | 1: buy 15 stop_loss=95 id=e | 2: 100",
+         ["2 filled 15 at 100.0 left 0 [e]", "2 placed SL-M -5 [stop]"]),
+        # the first 4 and 3 close, then 3 and 5 open
+        ("0: 100 | 0: sell 10 | 1: 99/100 x50/0 | 1: buy 18 stop_loss=95 id=e | 2: 99/100 x0/4 | 3: 99/100 x0/9 | 4: 99/100 x0/5",
+         ["2 filled 4 at 100.0 left 14 [e]", "3 filled 9 at 100.0 left 5 [e]", "3 placed SL-M -3 [stop]",
+          "4 filled 5 at 100.0 left 0 [e]", "4 modified -8 limit=None trigger=95.0 [stop]"]),
+        # what only closes has none
+        ("0: 100 | 0: sell 10 | 1: 100 | 1: buy 10 stop_loss=95 take_profit=105 id=e | 2: 100",
+         ["2 filled 10 at 100.0 left 0 [e]"]),
+        # another product is another position
+        ("0: 100 | 0: sell 10 | 1: 100 | 1: buy 10 product=MIS stop_loss=95 id=e | 2: 100",
+         ["2 filled 10 at 100.0 left 0 [e]", "2 placed SL-M -10 [stop]"]),
+    ],
+)  # fmt: skip
+def test_exits_of_a_bracket_are_of_what_its_entry_opened(timeline: str, expected: list[str]) -> None:
+    """With 10 sold before."""
+    desk = Desk({"fill_model": "depth"} if "x50" in timeline else {}).play(timeline)
+    assert desk.story[3:] == expected
 
 
 def test_changes_take_as_long_as_orders() -> None:
@@ -232,6 +258,47 @@ def test_slices_of_one_order_do_not_cancel_each_other() -> None:
 def test_what_a_tick_gives(rules: dict[str, Any], timeline: str, expected: list[tuple[int, float]]) -> None:
     """Ticks of AAA."""
     assert Desk(rules).play(timeline).fills == expected
+
+
+@pytest.mark.parametrize(
+    ("rules", "timeline", "expected"),
+    [
+        ({}, "0: 100 | 0: sell 5 trigger=99 | 20: 98.5", [(-5, 99.0)]),
+        ({}, "0: 100 | 0: buy 5 trigger=101 | 20: 100.5 | 40: 103", [(5, 101.0)]),
+        ({"slippage_ticks": 2}, "0: 100 | 0: buy 5 trigger=101 | 20: 103", [(5, 101.1)]),
+        ({"latency_ms": 1500}, "0: 100 | 0: sell 5 trigger=99 | 10: 99.5 | 20: 98", [(-5, 99.0)]),
+        # from one bar to the next the price jumps
+        ({}, "0: 100 | 0: sell 5 trigger=99 | 59: 99.5 | 60: 98.5", [(-5, 98.5)]),
+        ({}, "0: 100 | 0: sell 5 trigger=99 | 59: 99.5 | 60: 99.2 | 80: 98", [(-5, 99.0)]),
+        ({"bar_interval_s": 86_400}, "0: 100 | 0: sell 5 trigger=99 | 9000: 98.5", [(-5, 99.0)]),
+        # one that the price had passed before, or before the order was there
+        ({}, "0: 100 | 0: sell 5 trigger=101 | 20: 99", [(-5, 99.0)]),
+        ({"latency_ms": 1500}, "0: 100 | 0: sell 5 trigger=99 | 20: 97", [(-5, 97.0)]),
+        ({}, "0: 100 | 0: sell 5 trigger=95 id=a | 10: modify a trigger=99.5 | 20: 98", [(-5, 99.5)]),
+        ({}, "0: 100 | 0: sell 5 trigger=95 id=a | 10: modify a trigger=101 | 20: 98", [(-5, 98.0)]),
+        ({}, "0: sell 5 trigger=95 id=a | 10: modify a trigger=99 | 20: 98", [(-5, 98.0)]),
+        # its limit, its protection, its exits
+        ({}, "0: 100 | 0: sell 5 trigger=99 limit=98.9 | 20: 98", [(-5, 99.0)]),
+        ({}, "0: 100 | 0: sell 5 trigger=99 limit=98.9 | 60: 98 | 80: 98.95", [(-5, 98.95)]),
+        ({"market_protection_pct": 1}, "0: 100 | 0: sell 5 trigger=99 | 20: 95", [(-5, 99.0)]),
+        ({}, "0: 100 | 0: buy 5 stop_loss=99 take_profit=103 | 1: 100 | 20: 97", [(5, 100.0), (-5, 99.0)]),
+        ({"fill_model": "immediate"}, "0: 100 | 0: buy 5 stop_loss=99 | 20: 97", [(5, 100.0), (-5, 99.0)]),
+        ({"latency_ms": 500}, "0: 100 | 0: buy 5 stop_loss=99 | 1: 100 | 20: 97", [(5, 100.0), (-5, 97.0)]),
+        ({"participation": 0.1}, "0: 100 | 0: sell 9 trigger=99 | 20: 98 v50 | 40: 97 v90", [(-5, 99.0), (-4, 97.0)]),
+    ],
+)  # fmt: skip
+def test_a_stop_fills_at_its_trigger_where_the_price_passed_it_within_a_bar(
+    rules: dict[str, Any], timeline: str, expected: list[tuple[int, float]]
+) -> None:  # fmt: skip
+    """Bars of a minute, if nothing else is said."""
+    assert Desk({"stop_price": "trigger", **rules}).play(timeline).fills == expected
+
+
+@pytest.mark.parametrize("rules", [{"price": "opposite"}, {"price": "mid"}, {"fill_model": "depth"}])
+def test_triggers_are_no_quotes(rules: dict[str, Any]) -> None:
+    """A trigger is compared with last prices: it says nothing about what was bid."""
+    with pytest.raises(ValidationError, match="tapes of last prices"):
+        PaperExecution(stop_price="trigger", **rules)
 
 
 def test_exits_of_a_bracket_have_names_by_which_they_are_cancelled() -> None:

@@ -7,7 +7,7 @@ from alphapanda.contracts.events import MarketTick
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.core.lifecycle import OrderState
 from alphapanda.services.trading_engine.models import PaperExecution
-from alphapanda.services.trading_engine.rules import fill_price, fill_quantity
+from alphapanda.services.trading_engine.rules import fill_price, fill_quantity, triggered, within_a_bar
 from alphapanda.services.trading_engine.state import WorkingOrder
 
 TRIGGER_PENDING = OrderState.TRIGGER_PENDING
@@ -65,11 +65,14 @@ def _traded(tick: MarketTick, volumes: dict[int, int]) -> int:
 
 
 def pays(
-    order: WorkingOrder, tick: MarketTick, offer: Offer, instrument: Instrument, rules: PaperExecution
+    order: WorkingOrder, tick: MarketTick, offer: Offer, passed: float | None, instrument: Instrument, rules: PaperExecution
 ) -> tuple[int, float | None]:  # fmt: skip
-    """The signed quantity an order fills at this tick, and its price; (0, None) where it does not."""
+    """The signed quantity an order fills at this tick, and its price; (0, None) where it does not.
+
+    A stop that the price `passed` on its way to this tick is paid that price, not the tick's.
+    """
     limit = order.limit_price
-    price = fill_price(tick, order.quantity, limit, limit is not None and order.resting, instrument, rules)
+    price = fill_price(tick, order.quantity, limit, limit is not None and order.resting, passed, instrument, rules)
     if price is None or order.state is TRIGGER_PENDING:
         return 0, None
     wanted = order.quantity - order.filled
@@ -78,3 +81,20 @@ def pays(
     quantity = fill_quantity(wanted, offer.available(wanted), instrument.lot_size)
     offer.take(quantity)
     return quantity, price
+
+
+def wait(order: WorkingOrder, tick: MarketTick) -> None:
+    """Note whether a stop that is in force waits at this tick: the price is then still on its way to the trigger."""
+    trigger = order.trigger_price
+    waits = trigger is not None and not triggered(tick, order.quantity, trigger)
+    order.waited_ns = tick.ts_ns if waits else -1
+
+
+def passed(order: WorkingOrder, tick: MarketTick, open_ts_ns: int, rules: PaperExecution) -> float | None:
+    """The trigger of a stop that this tick sets off, if `stop_price` says so and the price passed it since it waited.
+
+    From one bar to the next the price may jump over the trigger: then, as for an order that came too late to wait, it is None.
+    """
+    if rules.stop_price == "quote" or not within_a_bar(order.waited_ns, tick.ts_ns, open_ts_ns, rules.bar_interval_s):
+        return None
+    return order.trigger_price

@@ -13,6 +13,14 @@ def hold(state: EngineState, key: NetKey, quantity: int) -> None:
         del state.net[key]
 
 
+def opened(state: EngineState, key: NetKey, quantity: int) -> int:
+    """How much of a signed quantity that was just traded opened a position, or made it larger; the rest closed one."""
+    held = state.net.get(key, 0)
+    if (held > 0) != (quantity > 0):
+        return 0
+    return min(held, quantity) if quantity > 0 else max(held, quantity)
+
+
 def delivers(state: EngineState, key: NetKey, quantity: int) -> bool:
     """Whether this is the day's first fill that sells what was held before the day began."""
     before = state.today.get(key, (0, 0, False))

@@ -3,6 +3,7 @@
 from alphapanda.contracts.events import Event, Payload
 from alphapanda.core.lifecycle import TERMINAL
 from alphapanda.services.trading_engine import orders as o
+from alphapanda.services.trading_engine.fills import wait
 from alphapanda.services.trading_engine.models import PaperExecution
 from alphapanda.services.trading_engine.rules import latency_ns
 from alphapanda.services.trading_engine.state import EngineState, WorkingOrder
@@ -13,7 +14,9 @@ Said = list[tuple[int, Payload]]
 def bracket(
     state: EngineState, rules: PaperExecution, order: WorkingOrder, quantity: int, event: Event, said: Said
 ) -> None:  # fmt: skip
-    """Place the exits with a fill of the entry; those that still work grow with every further one."""
+    """Place the exits with a fill of the entry that opened this much; those that still work grow with every further one."""
+    if not quantity:
+        return
     terms, placed, orders = order.terms, order.placed, state.working[order.placed.instrument_token]
     working = [one for one in orders if one.placed.parent_id == placed.order_id and one.state not in TERMINAL]
     for one in working:
@@ -26,6 +29,8 @@ def bracket(
         if limit is not None or trigger is not None:
             name = name if order.legs == 1 else f"{name}-{order.legs}"
             made = o.leg(order, name, -quantity, limit=limit, trigger=trigger, active_ns=active_ns)
+            if active_ns == event.ts_ns:
+                wait(made, state.marks[placed.instrument_token])
             orders.append(made)
             said.append((order.lane, made.placed))
 

@@ -43,14 +43,17 @@ def limit_reached(price: float, limit: float, quantity: int, rule: str) -> bool:
 
 
 def fill_price(
-    tick: MarketTick, quantity: int, limit: float | None, resting: bool, instrument: Instrument, rules: PaperExecution
+    tick: MarketTick, quantity: int, limit: float | None, resting: bool, passed: float | None, instrument: Instrument,
+    rules: PaperExecution,
 ) -> float | None:  # fmt: skip
     """What a signed quantity pays at this tick, or None where it does not fill.
 
     `resting` limits were in the book before this tick; they alone obey `limit_rule` and `limit_price`: one that arrives
-    with the tick takes what is quoted.
+    with the tick takes what is quoted. A stop that the price `passed` on its way to this tick takes that price instead.
     """
-    price = quoted(tick, quantity, "opposite" if rules.fill_model == "depth" else rules.price)
+    price = passed
+    if price is None:
+        price = quoted(tick, quantity, "opposite" if rules.fill_model == "depth" else rules.price)
     if price is None or price <= 0:
         return None
     if limit is None:
@@ -67,6 +70,12 @@ def fill_price(
 def triggered(tick: MarketTick, quantity: int, trigger: float) -> bool:
     """Whether the last price sets off a stop: at or above for buys, at or below for sells."""
     return tick.last_price >= trigger if quantity > 0 else tick.last_price <= trigger
+
+
+def within_a_bar(since_ns: int, until_ns: int, open_ts_ns: int, interval_s: int) -> bool:
+    """Whether two moments lie in one bar, on the grid from the session's open: no gap is between them."""
+    step = interval_s * NS
+    return since_ns >= open_ts_ns and (since_ns - open_ts_ns) // step == (until_ns - open_ts_ns) // step
 
 
 def fill_quantity(wanted: int, available: int | None, lot_size: int) -> int:

@@ -34,8 +34,8 @@ from alphapanda.core.handler import Lane, Outputs
 from alphapanda.core.ledger import E8, to_e8, value_e8
 from alphapanda.core.lifecycle import TERMINAL
 from alphapanda.services.trading_engine import orders as o
-from alphapanda.services.trading_engine.fills import ALL_THEY_WANT, TRIGGER_PENDING, Offer, pays
-from alphapanda.services.trading_engine.holdings import closes, delivers, hold
+from alphapanda.services.trading_engine.fills import ALL_THEY_WANT, TRIGGER_PENDING, Offer, passed, pays, wait
+from alphapanda.services.trading_engine.holdings import closes, delivers, hold, opened
 from alphapanda.services.trading_engine.linked import Said, bracket, clear, reduce_others
 from alphapanda.services.trading_engine.models import PaperExecution
 from alphapanda.services.trading_engine.rules import fillable, latency_ns, next_bar_ns, triggered
@@ -104,6 +104,8 @@ class TradingEngine(Lane):
         if state.squared_off and product == MIS and not closes(state, lane, placed):
             return [(lane, placed), (lane, o.refused(placed, "squared_off"))]
         order = o.accepted(lane, placed, signal.terms, terms.oco_group)
+        if order.trigger_price is not None and not self._late and token in state.marks:
+            wait(order, state.marks[token])
         state.working.setdefault(token, []).append(order)
         said: Said = [(lane, placed)]
         if self._at_once and state.session_open and fillable(state.marks[token], event.ts_ns, self.rules):
@@ -143,6 +145,8 @@ class TradingEngine(Lane):
             said.append((order.lane, o.not_changed(change, reason)))
         else:
             said.append((order.lane, o.modified(order, wanted, change.signal_id)))
+            if (mark := self.state.marks.get(wanted.instrument_token)) is not None:
+                wait(order, mark)
 
     def _named(self, lane: int, token: int, name: str) -> list[WorkingOrder]:
         if not name:
@@ -174,15 +178,18 @@ class TradingEngine(Lane):
 
     def _attempt(self, order: WorkingOrder, tick: MarketTick, event: Event, offer: Offer, said: Said) -> None:
         """One order's chance at one tick."""
+        on_the_way: float | None = None
         if order.state is TRIGGER_PENDING:
             if order.trigger_price is None or not triggered(tick, order.quantity, order.trigger_price):
+                order.waited_ns = tick.ts_ns
                 return
+            on_the_way = passed(order, tick, self.state.open_ts_ns, self.rules)
             limit, pct = order.limit_price, self.rules.market_protection_pct
             if limit is None and pct is not None:
-                limit = protected(tick.last_price, order.quantity, pct)
+                limit = protected(tick.last_price if on_the_way is None else on_the_way, order.quantity, pct)
             said.append((order.lane, o.triggered(order, limit)))
         instrument = self.instruments[order.placed.instrument_token]
-        quantity, price = pays(order, tick, offer, instrument, self.rules)
+        quantity, price = pays(order, tick, offer, on_the_way, instrument, self.rules)
         if price is None and order.placed.order_type in o.PRICED:
             order.resting = True
         if price is not None and quantity:
@@ -203,7 +210,7 @@ class TradingEngine(Lane):
         hold(self.state, key, quantity)
         said.append((order.lane, o.filled(order, quantity, price, notional_e8, charges)))
         if order.terms is not None and (order.terms.stop_loss is not None or order.terms.take_profit is not None):
-            bracket(self.state, self.rules, order, quantity, event, said)
+            bracket(self.state, self.rules, order, opened(self.state, key, quantity), event, said)
         if order.oco_group:
             reduce_others(self.state, order, quantity, said)
 
