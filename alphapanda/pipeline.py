@@ -16,7 +16,8 @@ GENERATED, VALIDATED, REJECTED = "trading.signals.generated", "trading.signals.v
 PLACED, FAILED, CANCELLED, FILLED = "orders.placed", "orders.failed", "orders.cancelled", "orders.filled"
 FILLED_PAPER, FILLED_LIVE = "orders.filled.paper", "orders.filled.live"
 POSITIONS, SNAPSHOTS = "portfolio.positions", "portfolio.snapshots"
-FEEDBACK = (FILLED, CANCELLED, FAILED)
+OF_ORDERS = (FILLED, CANCELLED, FAILED)
+FEEDBACK = (REJECTED, *OF_ORDERS)
 
 
 class Stage(NamedTuple):
@@ -39,7 +40,7 @@ PIPELINE = (
           {e.Bar: FEATURES, e.FeatureSet: FEATURES}, "instrument_token"),
     Stage(2, "strategy_runner", (FEATURES,), FEEDBACK,
           {e.TradingSignal: GENERATED, e.StrategyHalted: GENERATED}, "strategy_id:instrument_token"),
-    Stage(3, "risk_manager", (GENERATED,), FEEDBACK,
+    Stage(3, "risk_manager", (GENERATED,), OF_ORDERS,
           {e.ValidatedSignal: VALIDATED, e.RejectedSignal: REJECTED}, "strategy_id:instrument_token"),
     Stage(4, "trading_engine", (VALIDATED,), (),
           {**dict.fromkeys((e.OrderPlaced, e.OrderModified, e.OrderTriggered), PLACED),

@@ -88,7 +88,11 @@ class Careless(ap.Strategy):
 
 
 class Listener(Careless):
-    """Also answers its own fills, cancellations and failures."""
+    """Also answers its own rejections, fills, cancellations and failures."""
+
+    def on_rejection(self, rejected: Any) -> Any:
+        if self.now(4):
+            yield self.anything(rejected.instrument_token, 100.0)
 
     def on_fill(self, fill: Any) -> Any:
         if self.now(3):

@@ -31,7 +31,7 @@ class Turner(ap.Strategy):
 
 
 class Inventory(ap.Strategy):
-    """Uses its own fills: offers what it got. Nobody tells it of rejections, hence the patience."""
+    """Uses its own fills: offers what it got, and a little later where it was refused."""
 
     def on_start(self) -> None:
         self.held, self.patience = 0, 0
@@ -48,3 +48,6 @@ class Inventory(ap.Strategy):
 
     def on_cancel(self, cancelled: Any) -> Any:
         self.patience = 0
+
+    def on_rejection(self, rejected: Any) -> Any:
+        self.patience = 2

@@ -266,6 +266,7 @@ class RejectedSignal(OfSignal, frozen=True, gc=False):
     value: float | None
     limit: float | None
     unit: str
+    client_order_id: str = ""
 
 
 # ---- trading_engine (stage 4) ----------------------------------------------------------------------------------------
@@ -394,6 +395,6 @@ STAGE_EVENTS: tuple[type[Payload], ...] = (
     Bar, FeatureSet, TradingSignal, StrategyHalted, ValidatedSignal, RejectedSignal, OrderPlaced, OrderModified,
     OrderTriggered, OrderFailed, OrderCancelled, OrderFill, PositionUpdate, PortfolioSnapshot,
 )  # fmt: skip
-FEEDBACK_EVENTS: tuple[type[Payload], ...] = (OrderFill, OrderCancelled, OrderFailed)
-"""What the stages before the trading engine hear late."""
+FEEDBACK_EVENTS: tuple[type[Payload], ...] = (RejectedSignal, OrderFill, OrderCancelled, OrderFailed)
+"""What earlier stages hear late."""
 EVENTS: tuple[type[Payload], ...] = DOOR_EVENTS + STAGE_EVENTS

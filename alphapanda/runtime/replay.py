@@ -22,6 +22,7 @@ from alphapanda.contracts.events import (
     MarketTick,
     OrderFill,
     OrderPlaced,
+    RejectedSignal,
     TradingSignal,
     ValidatedSignal,
 )  # fmt: skip
@@ -282,6 +283,10 @@ class Replay:
         weighed = said_of_each(root, RISK, made, TradingSignal, rooms.risk.on_signal)
         orders = said_of_each(root, ENGINE, weighed, ValidatedSignal, rooms.engine.on_validated)
         made += weighed
+        if self._hearing:
+            for event in weighed:
+                if type(event.data) is RejectedSignal:
+                    self.loop.tell(event)
         if len(orders) == 1 and type(orders[0].data) is OrderPlaced:  # as nearly always: nothing to book or to hear
             made += orders
             return made

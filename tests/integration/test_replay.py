@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,21 @@ class Chatty(ap.Strategy):
         yield self.sell(fill.instrument_token, fill.quantity) if fill.quantity > 0 else self.buy(fill.instrument_token, 20)
 
 
+class Modest(ap.Strategy):
+    """Asks for too much once, and then for what it was told that it may have."""
+
+    def on_start(self) -> None:
+        self.asked = False
+
+    def on_market_data(self, tick: Any) -> Any:
+        if not self.asked:
+            self.asked = True
+            yield self.buy(tick.instrument_token, 80, client_order_id="much")
+
+    def on_rejection(self, rejected: Any) -> Any:
+        yield self.buy(rejected.instrument_token, int(rejected.limit), note=f"{rejected.client_order_id}: {rejected.reason}")
+
+
 def strategies() -> list[ap.Strategy]:
     return [
         EmaCross(fast=5, slow=30, quantity=3), MeanReversion(window=5, interval="5s", entry=1.2),
@@ -96,6 +111,17 @@ def test_the_short_cuts_leave_no_trace(tape: Path) -> None:
     expected = lines_by(tape, plain=True)
     assert len(expected) > 3_000
     assert lines_by(tape, plain=False) == expected
+
+
+def test_a_strategy_hears_late_that_it_was_refused(tape: Path, tmp_path: Path) -> None:
+    """By the feedback delay, with the limit, and the name of what it asked for."""
+    run = ap.replay(tape, [Modest()], settings={"risk.max_position": 50}, out=tmp_path)
+    signals, rejections = run.topic("trading.signals.generated"), run.rejections
+    assert rejections.select("quantity", "reason", "limit", "client_order_id").rows() == [(80, "position", 50.0, "much")]
+    assert signals["note"].to_list() == ["", "much: position"]
+    assert signals["cause"][1] == rejections["id"][0]
+    assert signals["ts"][1] - rejections["ts"][0] >= timedelta(milliseconds=250)
+    assert run.fills["quantity"].to_list() == [50]
 
 
 def test_batches_leave_no_trace(tape: Path) -> None:

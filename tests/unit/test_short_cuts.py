@@ -19,8 +19,10 @@ from alphapanda.contracts.events import (
     OrderTriggered,
     RejectedSignal,
     StrategyHalted,
+    TradingSignal,
 )  # fmt: skip
 from alphapanda.runtime.container import feature_names
+from alphapanda.runtime.replay import RISK
 from tests.random_world import RandomWorld, difference
 from tests.typed import mistyped
 
@@ -105,6 +107,9 @@ def kinds(event: Event) -> Iterator[str]:
     data: Any = event.data
     if isinstance(data, RejectedSignal):
         yield f"rejected: {data.reason}"
+    elif isinstance(data, TradingSignal):
+        if event.cause is not None and event.cause[2] == RISK:
+            yield "answer to a rejection"
     elif isinstance(data, OrderPlaced):
         yield "settlement" if data.order_type == "SETTLEMENT" else "order"
         if data.parent_id:
@@ -121,7 +126,7 @@ def test_these_worlds_meet_the_rules_of_trading(worlds: Worlds) -> None:
     assert len([kind for kind in met if kind.startswith("rejected: ")]) >= 15, met
     assert len([kind for kind in met if kind.startswith("cancelled: ")]) >= 3, met
     assert met.keys() >= {
-        "order", "leg of a bracket", "lost to another of its OCO group", "settlement",
+        "answer to a rejection", "order", "leg of a bracket", "lost to another of its OCO group", "settlement",
         "OrderModified", "OrderTriggered", "StrategyHalted",
     }, met  # fmt: skip
     for seed in SEEDS:

@@ -1,6 +1,6 @@
 """strategy_runner: hands events to strategies and takes their signals.
 
-Reads market.ticks and market.features, and hears the strategy's own fills, cancellations and failures, late. Writes
+Reads market.ticks and market.features, and hears the strategy's own rejections, fills, cancellations and failures, late. Writes
 trading.signals.generated. Keeps each strategy's state. Refuses nothing: a strategy that raises is halted with an event
 that points at the author's line, and the others go on. What it yielded in the call that raised is not sent.
 """
@@ -25,6 +25,7 @@ from alphapanda.contracts.events import (
     OrderFailed,
     OrderFill,
     Payload,
+    RejectedSignal,
     StrategyHalted,
     TradingSignal,
 )  # fmt: skip
@@ -37,6 +38,7 @@ HOOKS: dict[type[Payload], str] = {
     MarketTick: "on_market_data",
     Bar: "on_bar",
     FeatureSet: "on_features",
+    RejectedSignal: "on_rejection",
     OrderFill: "on_fill",
     OrderCancelled: "on_cancel",
     OrderFailed: "on_failure",

@@ -34,6 +34,7 @@ from alphapanda.contracts.events import (
     OrderTerms,
     OrderType,
     Product,
+    RejectedSignal,
     SignalKind,
     TradingSignal,
     Validity,
@@ -83,9 +84,9 @@ _TYPE_OF = {
 class Strategy:
     """Subclass this, annotate parameters, and write `on_market_data` or any of the other hooks.
 
-    Hooks are `on_market_data(tick)`, `on_bar(bar)`, `on_features(features)`, and, for the strategy's own orders,
-    `on_fill(fill)`, `on_cancel(cancelled)`, `on_failure(failed)`; each yields signals or returns nothing. A hook that
-    is not written is never called, and costs nothing.
+    Hooks are `on_market_data(tick)`, `on_bar(bar)`, `on_features(features)`, and, for the strategy's own signals and
+    orders, `on_rejection(rejected)`, `on_fill(fill)`, `on_cancel(cancelled)`, `on_failure(failed)`; each yields signals or
+    returns nothing. A hook that is not written is never called, and costs nothing.
     """
 
     symbols: tuple[str, ...] = ()  # the instruments to be handed; empty: every tradable one on the tape
@@ -136,6 +137,9 @@ class Strategy:
 
     def on_features(self, features: FeatureSet) -> Signals | None:
         """Each set of values of an interval this strategy asked for."""
+
+    def on_rejection(self, rejected: RejectedSignal) -> Signals | None:
+        """Each signal of this strategy that risk refused, and why, late by the feedback delay."""
 
     def on_fill(self, fill: OrderFill) -> Signals | None:
         """Each fill of this strategy's orders, late by the feedback delay."""
