@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import alphapanda as ap
 from alphapanda.contracts.errors import ConfigurationError
-from alphapanda.contracts.events import Bar, OrderCancelled, OrderFailed, OrderFill
+from alphapanda.contracts.events import Bar, OrderCancelled, OrderFailed, OrderFill, RejectedSignal
 from alphapanda.services.feature_engine.models import FeatureRequest
 from alphapanda.services.strategy_runner.strategy import Signals
 from strategies._times import DAY_NS, MINUTE_NS, of_day_ns
@@ -81,6 +81,13 @@ class OpeningRangeBreakout(ap.Strategy):
             self.entry[token] = fill.order_id
             if not fill.remaining:
                 self._ended(token, fill.client_order_id)
+
+    def on_rejection(self, rejected: RejectedSignal) -> None:
+        """An entry that risk refused; a refused exit is asked for again with the next minute."""
+        if not rejected.client_order_id:
+            self.left.discard(rejected.instrument_token)
+        elif rejected.action == "place":
+            self._ended(rejected.instrument_token, rejected.client_order_id)
 
     def on_cancel(self, cancelled: OrderCancelled) -> None:
         """The other entry, or the day's end."""

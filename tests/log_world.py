@@ -41,7 +41,7 @@ DELAY_MS = 250
 class Market:
     """What rooms need to know of a market."""
 
-    path, columns, beat_interval_s = "memory", ["bid", "ask"], 1
+    path, columns, beat_interval_s, bar_interval_s = "memory", ["bid", "ask"], 1, None
     profile = load_profile("always")
     instruments = {token: Instrument(token, symbol, currency="USD") for token, symbol in TOKENS.items()}
 

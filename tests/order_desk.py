@@ -6,7 +6,7 @@ One line a moment, `at_s: what`, separated by newlines or `|`:
     0: buy 10 limit=99.95 id=a   a validated signal; options are those of Strategy.buy
     1: 99.90/100.00 x5/7         bid/ask; last is their middle unless `@ 99.95` follows; x bid/ask quantities; v traded
     2: modify a limit=99.80      and `cancel a`
-    3: square_off, close, open, kill
+    3: square_off, close, open, kill, gap
 """
 
 import re
@@ -16,6 +16,7 @@ from alphapanda.contracts.events import (
     Charges,
     Event,
     ExecMode,
+    FeedGap,
     KillSwitch,
     MarketTick,
     OrderCancelled,
@@ -71,6 +72,7 @@ class Desk:
             return self._signal(at_s, what.split())
         clock = {
             "square_off": SquareOff("2024-03-01"), "close": SessionClose("2024-03-01"), "kill": KillSwitch(True, "test"),
+            "gap": FeedGap("test"),
         }  # fmt: skip
         if word == "open":
             return session_open(self.number)

@@ -109,6 +109,12 @@ class Tape:
                 raise TapeError(f"{path} was changed after the tape was written: its SHA-256 differs from the manifest's")
 
     @property
+    def bar_interval_s(self) -> int | None:
+        """The length of the bars that this tape was imported from; None of ticks."""
+        plan = self.manifest.get("map") or {}
+        return plan["bar"]["interval_s"] if plan.get("kind") == "bars" else None
+
+    @property
     def seqs(self) -> tuple[Seq, Seq]:
         """First seq, and the one after the last."""
         (first, last) = self.manifest["seq"]

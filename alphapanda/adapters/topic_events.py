@@ -33,7 +33,7 @@ def events_in(path: Path) -> Iterator[Event]:
 
 def _event(row: dict[str, Any]) -> Event:
     cls = _TYPES[row["type"]]
-    given: dict[str, Any] = {name: row.get(wire) for name, wire in _FIELDS[cls]}
+    given: dict[str, Any] = {name: row[wire] for name, wire in _FIELDS[cls] if wire in row}
     if "values" in given:
         given["values"] = {name: value for name, value in (given["values"] or {}).items() if value is not None}
     return Event(parse_pos(row["id"]), row["ts"], parse_pos(row["cause"]), msgspec.convert(given, cls))

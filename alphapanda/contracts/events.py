@@ -259,13 +259,17 @@ class ValidatedSignal(OfSignal, frozen=True, gc=False):
 
 
 class RejectedSignal(OfSignal, frozen=True, gc=False):
-    """A signal refused by risk: which check, the value it found, the limit, and their unit."""
+    """A signal refused by risk: which check, the value it found, the limit, and their unit.
+
+    `action` is what the signal asked for: place, modify or cancel. A change that is refused leaves its order as it is.
+    """
 
     quantity: int
     reason: str  # reason code: the check's name
     value: float | None
     limit: float | None
     unit: str
+    action: str = "place"
     client_order_id: str = ""
 
 

@@ -30,6 +30,7 @@ class Market:
     beat_interval_s: int
     columns: list[str]
     instruments: dict[int, Instrument]
+    bar_interval_s: int | None = None
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,7 @@ class _Search:
             self._add("signal", signal)
         pos, token = parse_pos(signal["id"]), signal["instrument_token"]
         cause = parse_pos(signal["cause"])
-        if cause[2] == 4:
+        if cause[2] in (3, 4):
             self._add("heard", self._row(signal["cause"]))
         if cause[2] == 0:
             self._door("decided on", signal["cause"])

@@ -175,6 +175,11 @@ def _check_columns(rules: PaperExecution, tape: Tape) -> None:
         )
     if rules.participation is not None and not {"last_quantity", "volume"} & has:
         raise ConfigurationError(f"execution.participation needs traded quantities, and {tape.path} has none: leave it out")
+    if rules.stop_price == "trigger" and tape.bar_interval_s not in (None, rules.bar_interval_s):
+        raise ConfigurationError(
+            f"execution.stop_price=trigger asks which ticks are of one bar, and {tape.path} was made of bars of"
+            f" {tape.bar_interval_s} s: set execution.bar_interval_s={tape.bar_interval_s}"
+        )
 
 
 def _custom(chosen: ChargeSettings) -> dict[str, Any]:

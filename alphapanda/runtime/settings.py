@@ -29,7 +29,9 @@ class Section(BaseModel):
 class PipelineSettings(Section):
     """Rules of the one order."""
 
-    feedback_delay_ms: int = Field(250, ge=1, description="how late fills reach strategies and risk, in market time")
+    feedback_delay_ms: int = Field(
+        250, ge=1, description="how late fills and rejections are heard by strategies and risk, in market time"
+    )
     snapshot_interval_s: int = Field(60, ge=1, description="time between snapshots on the clock")
 
 

@@ -50,4 +50,7 @@ def slice_tape(src: Path, dst: Path, start: str | Seq | None = None, end: str | 
         if count + len(events) == len(carried):
             raise TapeError(f"{src}: there is nothing in [{start}, {end})")
         writer.numbered(events)
-        return writer.publish({"carried": [event.id for event in carried], "sliced_from": tape.digest, "slice_start": list(low)})
+        made = {key: tape.manifest[key] for key in ("map",) if key in tape.manifest}
+        return writer.publish(
+            {**made, "carried": [event.id for event in carried], "sliced_from": tape.digest, "slice_start": list(low)}
+        )

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 import alphapanda as ap
+from alphapanda.contracts.errors import ConfigurationError
 from alphapanda.research import ratios as r
 from alphapanda.research import trades as t
 from alphapanda.research.runs import Run
@@ -291,6 +292,8 @@ STOPPED = [
 
 def test_stops_inside_daily_bars_fill_at_their_triggers(tapes: Path, tmp_path: Path) -> None:
     """backtesting.py: each trade's prices, and the equity at the end."""
+    with pytest.raises(ConfigurationError, match=r"set execution\.bar_interval_s=86400"):
+        replayed(tapes / "bars", Stopped(), tmp_path, 10_000, execution__stop_price="trigger")
     inside = {"execution__stop_price": "trigger", "execution__bar_interval_s": 86_400}
     run = replayed(tapes / "bars", Stopped(), tmp_path, 10_000, charges__profile="none", **inside)
     assert run.round_trips.select("entry_price", "exit_price").rows() == STOPPED

@@ -117,7 +117,8 @@ def test_a_strategy_hears_late_that_it_was_refused(tape: Path, tmp_path: Path) -
     """By the feedback delay, with the limit, and the name of what it asked for."""
     run = ap.replay(tape, [Modest()], settings={"risk.max_position": 50}, out=tmp_path)
     signals, rejections = run.topic("trading.signals.generated"), run.rejections
-    assert rejections.select("quantity", "reason", "limit", "client_order_id").rows() == [(80, "position", 50.0, "much")]
+    columns = ("quantity", "reason", "limit", "action", "client_order_id")
+    assert rejections.select(columns).rows() == [(80, "position", 50.0, "place", "much")]
     assert signals["note"].to_list() == ["", "much: position"]
     assert signals["cause"][1] == rejections["id"][0]
     assert signals["ts"][1] - rejections["ts"][0] >= timedelta(milliseconds=250)

@@ -10,7 +10,7 @@ from alphapanda.adapters.topic_events import events_in
 from alphapanda.contracts import events as e
 from alphapanda.contracts.errors import AlphaPandaError, ConfigurationError
 from alphapanda.core.lifecycle import Happening, OrderState, after, ending
-from alphapanda.pipeline import CANCELLED, FAILED, FILLED, PLACED
+from alphapanda.pipeline import CANCELLED, FAILED, FILLED, PLACED, REJECTED
 from alphapanda.research import store
 from alphapanda.research.order_history import WORKING_STATES
 from alphapanda.research.runs import Run, runs
@@ -34,6 +34,15 @@ def run(home: Path) -> Run:
     """The long one that ends in the middle of the day, so that some orders still work."""
     return next(one for path in runs(home / "runs")["path"] if (one := Run.open(path)).manifest["tape"]["end"][1] < 25_000
                 and len(one.manifest["strategies"]) == 2)  # fmt: skip
+
+
+def test_what_an_older_file_does_not_have_is_as_if_nothing_was_said(run: Run, tmp_path: Path) -> None:
+    """Rejections of before they named what was refused."""
+    named, file = ["action", "client_order_id"], f"{REJECTED}.parquet"
+    pl.read_parquet(run.path / file).drop(named).write_parquet(tmp_path / file)
+    found = [event.data for event in events_in(tmp_path / file)]
+    assert {(one.action, one.client_order_id) for one in found} == {("place", "")}  # type: ignore[attr-defined]
+    assert len(found) == run.rejections.height > 10
 
 
 def told(run: Run) -> dict[str, dict[str, object]]:

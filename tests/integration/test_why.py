@@ -84,6 +84,29 @@ def test_a_signal_on_a_fill_shows_the_fill_that_was_heard(run: Run) -> None:
     assert (heard.id, heard.data["quantity"]) == (signal["cause"], 4)
 
 
+class Modest(ap.Strategy):
+    """Asks for less once it was refused."""
+
+    def on_start(self) -> None:
+        self.asked = 80
+
+    def on_market_data(self, tick: Any) -> Any:
+        if self.asked == 80:
+            self.asked = 0
+            yield self.buy(tick.instrument_token, 80)
+
+    def on_rejection(self, rejected: Any) -> Any:
+        yield self.buy(rejected.instrument_token, 5, note="less")
+
+
+def test_a_signal_on_a_rejection_shows_what_was_refused(tmp_path: Path) -> None:
+    """Feedback of risk is part of the way, too."""
+    run = ap.replay(busy_tape(tmp_path / "tape", ticks=200), [Modest()], settings={"risk.max_position": 25}, out=tmp_path)
+    signal = run.signals.filter(pl.col("note") == "less").row(0, named=True)
+    heard = run.why(signal["id"]).step("heard")
+    assert (heard.id, heard.data["quantity"], heard.data["reason"]) == (signal["cause"], 80, "position")
+
+
 def test_the_exit_of_a_bracket_leads_to_its_entry(run: Run) -> None:
     """Leg, then the parent's fill and order, then the signal of both."""
     orders = run.orders.filter(pl.col("parent_id") != "", pl.col("filled_quantity") != 0).select(

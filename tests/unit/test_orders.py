@@ -274,9 +274,23 @@ def test_what_a_tick_gives(rules: dict[str, Any], timeline: str, expected: list[
         # one that the price had passed before, or before the order was there
         ({}, "0: 100 | 0: sell 5 trigger=101 | 20: 99", [(-5, 99.0)]),
         ({"latency_ms": 1500}, "0: 100 | 0: sell 5 trigger=99 | 20: 97", [(-5, 97.0)]),
-        ({}, "0: 100 | 0: sell 5 trigger=95 id=a | 10: modify a trigger=99.5 | 20: 98", [(-5, 99.5)]),
-        ({}, "0: 100 | 0: sell 5 trigger=95 id=a | 10: modify a trigger=101 | 20: 98", [(-5, 98.0)]),
+        ({}, "0: 100 | 10: sell 5 trigger=99 | 20: 98", [(-5, 98.0)]),
+        ({}, "0: 100 | 0: sell 5 trigger=95 id=a | 10: 100 | 10: modify a trigger=99.5 | 20: 98", [(-5, 99.5)]),
+        ({}, "0: 100 | 0: sell 5 trigger=95 id=a | 10: modify a trigger=99.5 | 20: 98", [(-5, 98.0)]),
+        ({}, "0: 100 | 0: sell 5 trigger=95 id=a | 10: 100 | 10: modify a trigger=101 | 20: 98", [(-5, 98.0)]),
         ({}, "0: sell 5 trigger=95 id=a | 10: modify a trigger=99 | 20: 98", [(-5, 98.0)]),
+        ({}, "0: 100 | 0: sell 5 trigger=99 id=a | 10: modify a quantity=-7 | 20: 98", [(-7, 99.0)]),
+        ({"latency_ms": 500}, "0: 100 | 0: sell 5 trigger=99 id=a | 10: 100 | 15: modify a quantity=-7 | 20: 98", [(-7, 99.0)]),
+        ({"latency_samples_ms": (0.0, 5000.0)},  # the order is drawn 5 s, its change 0
+         "0: 100 | 0: 100 | 0: sell 5 trigger=95 id=a | 1: modify a trigger=99 | 1: 100 | 6: 97", [(-5, 97.0)]),
+        ({}, "0: BBB 100 | 0: 100 | 20: 95 | 20: sell 5 trigger=99 token=102 | 20: BBB 90", [(-5, 90.0)]),
+        ({"fill_model": "immediate"}, "0: BBB 100 | 20: 95 | 20: buy 5 stop_loss=99 token=102 | 20: BBB 90",
+         [(5, 100.0), (-5, 90.0)]),
+        # or where nothing may fill, or in a gap
+        ({}, "0: 100 | 0: sell 5 trigger=99 | 10: 98.1/97.9 | 20: 97", [(-5, 97.0)]),
+        ({}, "0: 100 | 0: sell 5 trigger=99 | 10: 99.6/99.4 | 20: 97", [(-5, 99.0)]),
+        ({}, "0: 100 | 0: sell 5 trigger=99 | 10: gap | 20: 97", [(-5, 97.0)]),
+        ({}, "0: 100 | 0: sell 5 trigger=99 | 10: gap | 11: 99.5 | 20: 97", [(-5, 99.0)]),
         # its limit, its protection, its exits
         ({}, "0: 100 | 0: sell 5 trigger=99 limit=98.9 | 20: 98", [(-5, 99.0)]),
         ({}, "0: 100 | 0: sell 5 trigger=99 limit=98.9 | 60: 98 | 80: 98.95", [(-5, 98.95)]),

@@ -221,6 +221,19 @@ def test_exits_of_a_bracket_are_cancelled_by_name() -> None:
     assert said == ["cancel", "cancel", "known_order"]
 
 
+def test_a_refused_change_is_told_from_a_refused_order() -> None:
+    """One order a second: the second order, its modification and its cancellation are refused, by what they asked for."""
+    room = risk(orders_per_second=1)
+    verdict(room, signal(5, limit=99.0, client_order_id="a"))
+    asked = [signal(5, limit=99.0, client_order_id="b")] + [
+        signal(0, number=21 + i, kind=kind, client_order_id="a") for i, kind in enumerate((SignalKind.MODIFY, SignalKind.CANCEL))
+    ]
+    said = [data for event in asked for _, data in room.handle(event)]
+    assert [(one.reason, one.action, one.client_order_id) for one in said] == [
+        ("orders_per_second", "place", "b"), ("orders_per_second", "modify", "a"), ("orders_per_second", "cancel", "a"),
+    ]  # fmt: skip
+
+
 def test_an_order_is_not_modified_too_often() -> None:
     """Twice, where two are allowed."""
     room = risk(max_modifications=2)

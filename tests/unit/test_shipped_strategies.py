@@ -140,6 +140,23 @@ def test_an_exit_is_sent_once(tmp_path: Path) -> None:
     assert (fills(run), run.signals.height) == ([("AAA", 10, 105.2), ("AAA", -10, 111.0)], 3)
 
 
+def test_an_exit_that_was_refused_is_asked_for_again(tmp_path: Path) -> None:
+    """At 15:10 the last quote is 40 s old, at 15:11 5 s."""
+    rows = [*RANGE, ("10:01:00", 1, 105.2), ("15:09:20", 1, 110.0), ("15:10:55", 1, 111.0), ("15:11:30", 1, 112.0)]
+    settings = {**SETTINGS, "risk.max_quote_age_s": 30}
+    run = ap.replay(tape(tmp_path / "t", AAA, rows), [OpeningRangeBreakout(quantity=10)], settings=settings, out=tmp_path)
+    assert run.rejections.select("quantity", "reason").rows() == [(-10, "stale_quote")]
+    assert fills(run) == [("AAA", 10, 105.2), ("AAA", -10, 112.0)]
+
+
+def test_an_entry_that_was_refused_is_not_waited_for(tmp_path: Path) -> None:
+    """With room for 5 neither entry is placed: nothing is cancelled at 15:10."""
+    rows = [*RANGE, ("10:01:00", 1, 105.2), ("15:09:50", 1, 110.0), ("15:11:30", 1, 112.0)]
+    settings = {**SETTINGS, "risk.max_position": 5}
+    run = ap.replay(tape(tmp_path / "t", AAA, rows), [OpeningRangeBreakout(quantity=10)], settings=settings, out=tmp_path)
+    assert (run.signals.height, run.rejections["reason"].to_list()) == (2, ["position", "position"])
+
+
 def test_over_days_of_many_instruments_every_day_ends_flat(tmp_path: Path) -> None:
     """With latency and slippage: at most one entry and one exit for each instrument and day, and nothing held after them."""
     make_tape(tmp_path / "t", days=(date(2024, 3, 1), date(2024, 3, 4), date(2024, 3, 5)), ticks=6_000, instruments=6)

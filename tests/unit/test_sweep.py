@@ -347,5 +347,6 @@ def test_depth_is_left_out_where_the_tape_has_no_quantities() -> None:
     quoted = ["bid", "ask", "bid_quantity", "ask_quantity"]
     models = [assumptions(columns, {})["execution.fill_model"] for columns in (quoted, quoted[:2])]
     assert models == [("next_tick", "bar_open", "depth", "immediate"), ("next_tick", "bar_open", "immediate")]
+    assert assumptions(quoted, {}, depth=False)["execution.fill_model"] == models[1]
     with pytest.raises(ConfigurationError, match="no ranges"):
         points({}, {"execution.fill_model": ("depth",), "execution.latency_ms": Span(0, 9)})

@@ -149,8 +149,9 @@ def run_sensitivity(wanted: Wanted, how: How, classes: Classes) -> Sensitivity:
     """Carry out a sensitivity table; parameters stay as they are, also where `wanted` names some to be searched over."""
     tapes = _opened(wanted)
     columns = set.intersection(*(set(tape.columns) for tape in tapes))
-    varied = table.assumptions(sorted(columns), wanted.search.settings)
     settings = recorded(load_settings(dict(wanted.settings)))
+    depth = settings["execution"]["stop_price"] == "quote"  # the other goes with last prices
+    varied = table.assumptions(sorted(columns), wanted.search.settings, depth=depth)
     baseline: Point = {name: settings[name.partition(".")[0]][name.partition(".")[2]] for name in varied}
     asked = wanted.model_copy(update={"search": wanted.search.model_copy(update={"settings": varied, "params": {}})})
     parts = [Stage(_part("train", tapes, [whole(tape, wanted.start, wanted.end) for tape in tapes]), None)]

@@ -19,12 +19,13 @@ DEFAULTS: dict[str, tuple[Any, ...]] = {
 _DEPTH_NEEDS = {"bid", "ask", "bid_quantity", "ask_quantity"}
 
 
-def assumptions(columns: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
+def assumptions(columns: Sequence[str], given: Mapping[str, Any], *, depth: bool = True) -> dict[str, Any]:
     """The settings to be varied: `given`, with the defaults for those it does not name.
 
-    Of the defaults `depth` is left out where the tape has no quoted quantities.
+    Of the defaults `depth` is left out where it is not wanted, or the tape has no quoted quantities.
     """
-    models = tuple(one for one in DEFAULTS[MODEL] if one != "depth" or set(columns) >= _DEPTH_NEEDS)
+    depth = depth and set(columns) >= _DEPTH_NEEDS
+    models = tuple(one for one in DEFAULTS[MODEL] if one != "depth" or depth)
     return {**DEFAULTS, MODEL: models, **given}
 
 

@@ -138,7 +138,8 @@ class RiskManager(Lane):
             if breach is not None:
                 return [(event.pos[3], RejectedSignal(
                     PAPER, strategy_id, signal.instrument_token, event.id, proposal.quantity, reason, _float(breach.value),
-                    _float(breach.limit), breach.unit, "" if signal.terms is None else signal.terms.client_order_id,
+                    _float(breach.limit), breach.unit, str(signal.kind) if changes else "place",
+                    "" if signal.terms is None else signal.terms.client_order_id,
                 ))]  # fmt: skip
         return self._change(event, signal, proposal) if changes else self._place(event, signal, proposal)
 

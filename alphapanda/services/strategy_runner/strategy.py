@@ -139,7 +139,7 @@ class Strategy:
         """Each set of values of an interval this strategy asked for."""
 
     def on_rejection(self, rejected: RejectedSignal) -> Signals | None:
-        """Each signal of this strategy that risk refused, and why, late by the feedback delay."""
+        """Each signal in its instruments that risk refused, and why, late by the feedback delay."""
 
     def on_fill(self, fill: OrderFill) -> Signals | None:
         """Each fill of this strategy's orders, late by the feedback delay."""

@@ -1,4 +1,4 @@
-"""How much a tick has on offer, and what one order takes of it."""
+"""How much a tick has on offer, what one order takes of it, and which price a stop passed on the way to it."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -84,14 +84,21 @@ def pays(
 
 
 def wait(order: WorkingOrder, tick: MarketTick) -> None:
-    """Note whether a stop that is in force waits at this tick: the price is then still on its way to the trigger."""
+    """Note whether a stop that is in force waits at this tick: then the price has not come to its trigger yet."""
     trigger = order.trigger_price
     waits = trigger is not None and not triggered(tick, order.quantity, trigger)
     order.waited_ns = tick.ts_ns if waits else -1
 
 
-def passed(order: WorkingOrder, tick: MarketTick, open_ts_ns: int, rules: PaperExecution) -> float | None:
-    """The trigger of a stop that this tick sets off, if `stop_price` says so and the price passed it since it waited.
+def note_wait(order: WorkingOrder, mark: MarketTick | None, ts_ns: int) -> None:
+    """The same where nothing may fill at `ts_ns`. A price from before that says nothing, nor any to an order not in force."""
+    order.waited_ns = -1
+    if mark is not None and mark.ts_ns == ts_ns >= order.placed.active_ts_ns:
+        wait(order, mark)
+
+
+def passed_price(order: WorkingOrder, tick: MarketTick, open_ts_ns: int, rules: PaperExecution) -> float | None:
+    """The trigger of a stop that this tick sets off, if `stop_price` says so and the price passed it since the stop waited.
 
     From one bar to the next the price may jump over the trigger: then, as for an order that came too late to wait, it is None.
     """

@@ -13,7 +13,7 @@ def hold(state: EngineState, key: NetKey, quantity: int) -> None:
         del state.net[key]
 
 
-def opened(state: EngineState, key: NetKey, quantity: int) -> int:
+def opened_by(state: EngineState, key: NetKey, quantity: int) -> int:
     """How much of a signed quantity that was just traded opened a position, or made it larger; the rest closed one."""
     held = state.net.get(key, 0)
     if (held > 0) != (quantity > 0):

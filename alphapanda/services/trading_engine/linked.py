@@ -3,7 +3,7 @@
 from alphapanda.contracts.events import Event, Payload
 from alphapanda.core.lifecycle import TERMINAL
 from alphapanda.services.trading_engine import orders as o
-from alphapanda.services.trading_engine.fills import wait
+from alphapanda.services.trading_engine.fills import note_wait
 from alphapanda.services.trading_engine.models import PaperExecution
 from alphapanda.services.trading_engine.rules import latency_ns
 from alphapanda.services.trading_engine.state import EngineState, WorkingOrder
@@ -29,8 +29,7 @@ def bracket(
         if limit is not None or trigger is not None:
             name = name if order.legs == 1 else f"{name}-{order.legs}"
             made = o.leg(order, name, -quantity, limit=limit, trigger=trigger, active_ns=active_ns)
-            if active_ns == event.ts_ns:
-                wait(made, state.marks[placed.instrument_token])
+            note_wait(made, state.marks[placed.instrument_token], event.ts_ns)
             orders.append(made)
             said.append((order.lane, made.placed))
 

@@ -15,7 +15,9 @@ from typing import Any
 from alphapanda.contracts.errors import ReferenceDataError
 from alphapanda.contracts.events import (
     Charges,
+    Epoch,
     Event,
+    FeedGap,
     HaltStrategy,
     KillSwitch,
     MarketTick,
@@ -34,8 +36,8 @@ from alphapanda.core.handler import Lane, Outputs
 from alphapanda.core.ledger import E8, to_e8, value_e8
 from alphapanda.core.lifecycle import TERMINAL
 from alphapanda.services.trading_engine import orders as o
-from alphapanda.services.trading_engine.fills import ALL_THEY_WANT, TRIGGER_PENDING, Offer, passed, pays, wait
-from alphapanda.services.trading_engine.holdings import closes, delivers, hold, opened
+from alphapanda.services.trading_engine.fills import ALL_THEY_WANT, TRIGGER_PENDING, Offer, note_wait, passed_price, pays, wait
+from alphapanda.services.trading_engine.holdings import closes, delivers, hold, opened_by
 from alphapanda.services.trading_engine.linked import Said, bracket, clear, reduce_others
 from alphapanda.services.trading_engine.models import PaperExecution
 from alphapanda.services.trading_engine.rules import fillable, latency_ns, next_bar_ns, triggered
@@ -54,6 +56,8 @@ class TradingEngine(Lane):
     table = {
         ValidatedSignal: "on_validated",
         MarketTick: "on_tick",
+        Epoch: "on_gap",
+        FeedGap: "on_gap",
         SessionOpen: "on_session_open",
         SquareOff: "on_square_off",
         SessionClose: "on_session_close",
@@ -104,8 +108,8 @@ class TradingEngine(Lane):
         if state.squared_off and product == MIS and not closes(state, lane, placed):
             return [(lane, placed), (lane, o.refused(placed, "squared_off"))]
         order = o.accepted(lane, placed, signal.terms, terms.oco_group)
-        if order.trigger_price is not None and not self._late and token in state.marks:
-            wait(order, state.marks[token])
+        if order.trigger_price is not None:
+            note_wait(order, state.marks.get(token), event.ts_ns)
         state.working.setdefault(token, []).append(order)
         said: Said = [(lane, placed)]
         if self._at_once and state.session_open and fillable(state.marks[token], event.ts_ns, self.rules):
@@ -133,20 +137,20 @@ class TradingEngine(Lane):
             if active_ns > event.ts_ns:
                 order.changes.append(change)
             else:
-                self._make(order, change, said)
+                self._make(order, change, event, said)
         clear(self.state, wanted.instrument_token, said)
         return said
 
-    def _make(self, order: WorkingOrder, change: PendingChange, said: Said) -> None:
-        wanted = change.wanted
+    def _make(self, order: WorkingOrder, change: PendingChange, event: Event, said: Said) -> None:
+        wanted, trigger = change.wanted, order.trigger_price
         if wanted.action == "cancel":
             said.append((order.lane, o.cancelled(order, "asked")))
         elif (reason := o.change_objection(order, wanted)) is not None:
             said.append((order.lane, o.not_changed(change, reason)))
         else:
             said.append((order.lane, o.modified(order, wanted, change.signal_id)))
-            if (mark := self.state.marks.get(wanted.instrument_token)) is not None:
-                wait(order, mark)
+            if order.trigger_price != trigger:
+                note_wait(order, self.state.marks.get(wanted.instrument_token), event.ts_ns)
 
     def _named(self, lane: int, token: int, name: str) -> list[WorkingOrder]:
         if not name:
@@ -164,13 +168,15 @@ class TradingEngine(Lane):
         if not working:
             return ()
         offer = Offer.of(tick, self.rules, state.volumes) if self._bounded else ALL_THEY_WANT
-        if not state.session_open or not fillable(tick, event.ts_ns, self.rules):
+        ts_ns = event.ts_ns
+        if not state.session_open or not fillable(tick, ts_ns, self.rules):
+            for order in working:
+                note_wait(order, tick, ts_ns)
             return ()
         said: Said = []
-        ts_ns = event.ts_ns
         for order in tuple(working):
             while order.changes and order.changes[0].active_ts_ns <= ts_ns and order.state not in TERMINAL:
-                self._make(order, order.changes.pop(0), said)
+                self._make(order, order.changes.pop(0), event, said)
             if order.placed.active_ts_ns <= ts_ns and order.state not in TERMINAL:  # an end may have come by another of its group
                 self._attempt(order, tick, event, offer, said)
         clear(self.state, token, said)
@@ -178,18 +184,18 @@ class TradingEngine(Lane):
 
     def _attempt(self, order: WorkingOrder, tick: MarketTick, event: Event, offer: Offer, said: Said) -> None:
         """One order's chance at one tick."""
-        on_the_way: float | None = None
+        passed: float | None = None
         if order.state is TRIGGER_PENDING:
             if order.trigger_price is None or not triggered(tick, order.quantity, order.trigger_price):
-                order.waited_ns = tick.ts_ns
+                wait(order, tick)
                 return
-            on_the_way = passed(order, tick, self.state.open_ts_ns, self.rules)
+            passed = passed_price(order, tick, self.state.open_ts_ns, self.rules)
             limit, pct = order.limit_price, self.rules.market_protection_pct
             if limit is None and pct is not None:
-                limit = protected(tick.last_price if on_the_way is None else on_the_way, order.quantity, pct)
+                limit = protected(tick.last_price if passed is None else passed, order.quantity, pct)
             said.append((order.lane, o.triggered(order, limit)))
         instrument = self.instruments[order.placed.instrument_token]
-        quantity, price = pays(order, tick, offer, on_the_way, instrument, self.rules)
+        quantity, price = pays(order, tick, offer, passed, instrument, self.rules)
         if price is None and order.placed.order_type in o.PRICED:
             order.resting = True
         if price is not None and quantity:
@@ -210,11 +216,18 @@ class TradingEngine(Lane):
         hold(self.state, key, quantity)
         said.append((order.lane, o.filled(order, quantity, price, notional_e8, charges)))
         if order.terms is not None and (order.terms.stop_loss is not None or order.terms.take_profit is not None):
-            bracket(self.state, self.rules, order, opened(self.state, key, quantity), event, said)
+            bracket(self.state, self.rules, order, opened_by(self.state, key, quantity), event, said)
         if order.oco_group:
             reduce_others(self.state, order, quantity, said)
 
     # ---- sessions and commands
+
+    def on_gap(self, event: Event) -> Outputs:
+        """Nobody knows which way the price took: no stop counts as having waited."""
+        for orders in self.state.working.values():
+            for order in orders:
+                order.waited_ns = -1
+        return ()
 
     def on_session_open(self, event: Event) -> Outputs:
         """A new day: its grid of bars, its deliveries, and the corporate actions of its date."""

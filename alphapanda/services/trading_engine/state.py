@@ -34,7 +34,7 @@ class WorkingOrder(msgspec.Struct):
     filled_e8: int = 0  # absolute value of the fills, for charges by order
     legs: int = 0  # how often exits were placed for its fills
     resting: bool = False  # an earlier tick did not reach its limit
-    waited_ns: int = -1  # time of the last tick that did not set off this stop, unless it was changed since
+    waited_ns: int = -1  # time of the last tick, if this stop was in force and waited then
     changes: list[PendingChange] = []
 
     @property
