@@ -4,9 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.chaos.plan import KILL, STOP, Fault
 from tests.chaos.run import Setting, chaos, setting, show
 from tests.e2e.session import FEED
+
+pytestmark = pytest.mark.untraced
 
 FEATURES = "feature_engine"
 SLOW_TO_SEND = {FEATURES: {"ALPHAPANDA_KAFKA__LINGER_MS": "1000"}}

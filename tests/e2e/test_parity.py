@@ -14,6 +14,8 @@ from alphapanda.runtime.replay_run import run_replay
 from alphapanda.runtime.tape_make import make_tape
 from tests.e2e.session import FEED, ROOMS, Session, printed, write_spec
 
+pytestmark = pytest.mark.untraced
+
 TICKS = int(os.environ.get("ALPHAPANDA_E2E_TICKS", "10000"))
 TIMEOUT_S = 120 + TICKS / 200
 PARTITIONS = (1, 4, 8)

@@ -22,6 +22,8 @@ from alphapanda.research.runs import Run
 from alphapanda.runtime.tape_import import import_tape
 from tests.draws import draws
 
+pytestmark = pytest.mark.untraced
+
 PLAN = """profile = "always"
 symbol = "A"
 beat_interval_s = 3600

@@ -31,6 +31,8 @@ from tests import poison
 from tests.log_session import ROOMS, LogSession
 from tests.strategies_for_tests import Inventory, Turner
 
+pytestmark = pytest.mark.untraced
+
 READERS = {topic: [stage.room for stage in STAGES if topic in (*DOOR, *stage.reads, *stage.hears)] for topic in poison.TOPICS}
 HARMLESS = [kind for kind in poison.POISONS if kind not in (*poison.HAS_NO_POS, *poison.CANNOT_STAND)]
 

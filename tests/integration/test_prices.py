@@ -20,6 +20,8 @@ from alphapanda.runtime.replay_run import run_replay
 from alphapanda.runtime.tape_make import make_tape
 from tests.played import CONTAINER, file_log, play, specs
 
+pytestmark = pytest.mark.untraced
+
 
 @pytest.fixture(scope="module")
 def tape(tmp_path_factory: pytest.TempPathFactory) -> Tape:

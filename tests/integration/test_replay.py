@@ -32,6 +32,8 @@ from strategies.ema_cross import EmaCross
 from strategies.mean_reversion import MeanReversion
 from strategies.pairs import Pairs
 
+pytestmark = pytest.mark.untraced
+
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/data/golden"
 TERMINAL = {"filled", "cancelled", "expired", "rejected", "open"}

@@ -18,6 +18,8 @@ from strategies.mean_reversion import MeanReversion
 from tests.busy import SETTINGS, Busy, OnBars, busy_tape
 from tests.strategies_for_tests import Inventory
 
+pytestmark = pytest.mark.untraced
+
 OTHER: list[dict[str, Any]] = [
     {"execution.latency_ms": 700}, {"risk.max_position": 5, "risk.max_order_notional": 2_000.0}, {"charges.profile": "none"},
     {"execution.fill_model": "immediate", "execution.price": "last"}, {"execution.slippage_bps": 3, "portfolio.start_cash": 9.0},

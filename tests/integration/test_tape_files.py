@@ -15,6 +15,8 @@ from alphapanda.contracts.events import Beat, Event, FeedGap, MarketTick
 from alphapanda.contracts.instruments import Instrument
 from alphapanda.reference.profiles import load_profile
 
+pytestmark = pytest.mark.untraced
+
 S = 1_000_000_000
 OPEN_NS = 1_709_264_700 * S  # 2024-03-01 09:15 IST
 

@@ -1,9 +1,13 @@
 """`verify` over logs that went through crashes, doubles, sleepers and lost disks."""
 
+import pytest
+
 from alphapanda.research import recordings
 from alphapanda.research.verdict import Report
 from alphapanda.research.verify import verify
 from tests import log_world
+
+pytestmark = pytest.mark.untraced
 
 
 def verified(world: log_world.World) -> Report:

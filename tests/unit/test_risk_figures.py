@@ -17,6 +17,8 @@ from alphapanda.services.risk_manager.service import RiskManager
 from alphapanda.services.strategy_runner.strategy import order_terms
 from tests.builders import S, made, session_open, tick
 
+pytestmark = pytest.mark.untraced
+
 START_E8, OPENED, COST_E8 = 1_000_000 * E8, 4, 700 * E8
 """Each book's cash; and of the first, a short position from before in what never trades, with what it was sold for."""
 TOKENS, UNSEEN = (1, 2, 3), 9

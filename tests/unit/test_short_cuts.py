@@ -26,6 +26,8 @@ from alphapanda.runtime.replay import RISK
 from tests.random_world import RandomWorld, difference
 from tests.typed import mistyped
 
+pytestmark = pytest.mark.untraced
+
 SEEDS = range(10)
 FEATURE_ENGINE = 1
 """The rank whose outputs a playback leaves out: nobody is there to ask for features."""
