@@ -41,7 +41,7 @@ def test_a_notebook_runs_from_its_beginning(home: Path, path: Path) -> None:
     book = read(home / "notebooks" / path.name)
     resources = {"metadata": {"path": str(home / "notebooks")}}
     # not longer: a reply that its sockets overlook is found when the time is up
-    nbclient.NotebookClient(book, timeout=120, kernel_name="python3", resources=resources).execute()
+    nbclient.NotebookClient(book, timeout=60, kernel_name="python3", resources=resources).execute()
     outputs = [one for cell in book.cells if cell.cell_type == "code" for one in cell.outputs]
     said = "\n".join(str(one.get("data", one.get("text"))) for one in outputs)
     assert [one.text for one in outputs if one.output_type == "stream" and one.name == "stderr"] == []
