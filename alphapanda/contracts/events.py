@@ -259,17 +259,14 @@ class ValidatedSignal(OfSignal, frozen=True, gc=False):
 
 
 class RejectedSignal(OfSignal, frozen=True, gc=False):
-    """A signal refused by risk: which check, the value it found, the limit, and their unit.
-
-    `action` is what the signal asked for: place, modify or cancel. A change that is refused leaves its order as it is.
-    """
+    """A signal refused by risk: which check, the value it found, the limit, and their unit."""
 
     quantity: int
     reason: str  # reason code: the check's name
     value: float | None
     limit: float | None
     unit: str
-    action: str = "place"
+    action: str = "place"  # or modify, cancel: a change that is refused leaves its order as it is
     client_order_id: str = ""
 
 
@@ -399,6 +396,5 @@ STAGE_EVENTS: tuple[type[Payload], ...] = (
     Bar, FeatureSet, TradingSignal, StrategyHalted, ValidatedSignal, RejectedSignal, OrderPlaced, OrderModified,
     OrderTriggered, OrderFailed, OrderCancelled, OrderFill, PositionUpdate, PortfolioSnapshot,
 )  # fmt: skip
-FEEDBACK_EVENTS: tuple[type[Payload], ...] = (RejectedSignal, OrderFill, OrderCancelled, OrderFailed)
-"""What earlier stages hear late."""
+FEEDBACK_EVENTS: tuple[type[Payload], ...] = (RejectedSignal, OrderFill, OrderCancelled, OrderFailed)  # heard late, earlier
 EVENTS: tuple[type[Payload], ...] = DOOR_EVENTS + STAGE_EVENTS
