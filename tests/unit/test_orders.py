@@ -286,6 +286,7 @@ def test_what_a_tick_gives(rules: dict[str, Any], timeline: str, expected: list[
         ({}, "0: BBB 100 | 0: 100 | 20: 95 | 20: sell 5 trigger=99 token=102 | 20: BBB 90", [(-5, 90.0)]),
         ({"fill_model": "immediate"}, "0: BBB 100 | 20: 95 | 20: buy 5 stop_loss=99 token=102 | 20: BBB 90",
          [(5, 100.0), (-5, 90.0)]),
+        ({"fill_model": "immediate"}, "0: BBB 100 | 20: 95 | 20: sell 5 trigger=99 token=102 | 20: BBB 90", [(-5, 90.0)]),
         # or where nothing may fill, or in a gap
         ({}, "0: 100 | 0: sell 5 trigger=99 | 10: 98.1/97.9 | 20: 97", [(-5, 97.0)]),
         ({}, "0: 100 | 0: sell 5 trigger=99 | 10: 99.6/99.4 | 20: 97", [(-5, 99.0)]),

@@ -83,18 +83,16 @@ def pays(
     return quantity, price
 
 
-def wait(order: WorkingOrder, tick: MarketTick) -> None:
-    """Note whether a stop that is in force waits at this tick: then the price has not come to its trigger yet."""
-    trigger = order.trigger_price
-    waits = trigger is not None and not triggered(tick, order.quantity, trigger)
-    order.waited_ns = tick.ts_ns if waits else -1
-
-
 def note_wait(order: WorkingOrder, mark: MarketTick | None, ts_ns: int) -> None:
-    """The same where nothing may fill at `ts_ns`. A price from before that says nothing, nor any to an order not in force."""
-    order.waited_ns = -1
-    if mark is not None and mark.ts_ns == ts_ns >= order.placed.active_ts_ns:
-        wait(order, mark)
+    """Note whether a stop waits at the mark: the price has not come to its trigger yet.
+
+    A mark from before `ts_ns` says nothing, nor does any to an order that is not in force.
+    """
+    order.waited_ns, trigger = -1, order.trigger_price
+    if trigger is None or mark is None or mark.ts_ns != ts_ns or ts_ns < order.placed.active_ts_ns:
+        return
+    if not triggered(mark, order.quantity, trigger):
+        order.waited_ns = ts_ns
 
 
 def passed_price(order: WorkingOrder, tick: MarketTick, open_ts_ns: int, rules: PaperExecution) -> float | None:

@@ -36,7 +36,7 @@ from alphapanda.core.handler import Lane, Outputs
 from alphapanda.core.ledger import E8, to_e8, value_e8
 from alphapanda.core.lifecycle import TERMINAL
 from alphapanda.services.trading_engine import orders as o
-from alphapanda.services.trading_engine.fills import ALL_THEY_WANT, TRIGGER_PENDING, Offer, note_wait, passed_price, pays, wait
+from alphapanda.services.trading_engine.fills import ALL_THEY_WANT, TRIGGER_PENDING, Offer, note_wait, passed_price, pays
 from alphapanda.services.trading_engine.holdings import closes, delivers, hold, opened_by
 from alphapanda.services.trading_engine.linked import Said, bracket, clear, reduce_others
 from alphapanda.services.trading_engine.models import PaperExecution
@@ -187,7 +187,7 @@ class TradingEngine(Lane):
         passed: float | None = None
         if order.state is TRIGGER_PENDING:
             if order.trigger_price is None or not triggered(tick, order.quantity, order.trigger_price):
-                wait(order, tick)
+                note_wait(order, tick, event.ts_ns)
                 return
             passed = passed_price(order, tick, self.state.open_ts_ns, self.rules)
             limit, pct = order.limit_price, self.rules.market_protection_pct
