@@ -396,5 +396,5 @@ STAGE_EVENTS: tuple[type[Payload], ...] = (
     Bar, FeatureSet, TradingSignal, StrategyHalted, ValidatedSignal, RejectedSignal, OrderPlaced, OrderModified,
     OrderTriggered, OrderFailed, OrderCancelled, OrderFill, PositionUpdate, PortfolioSnapshot,
 )  # fmt: skip
-FEEDBACK_EVENTS: tuple[type[Payload], ...] = (RejectedSignal, OrderFill, OrderCancelled, OrderFailed)  # heard late, earlier
+FEEDBACK_EVENTS: tuple[type[Payload], ...] = (RejectedSignal, OrderFill, OrderCancelled, OrderFailed)  # what is heard late
 EVENTS: tuple[type[Payload], ...] = DOOR_EVENTS + STAGE_EVENTS

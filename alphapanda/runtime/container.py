@@ -74,7 +74,7 @@ class AppContainer:
                 asked.setdefault(token, []).extend(lane.requests)
         settings = self.settings
         start = StartBooks(settings.portfolio, {spec.strategy_id: spec.lane for spec in specs}, instruments)
-        _check_columns(settings.execution, tape)
+        _check_execution(settings.execution, tape)
         _check_currency({key[2] for key in start.net}.union(*(lane.instruments for lane in lanes)), tape)
         return Rooms(
             [InstrumentLane(token, asked[token], tape.beat_interval_s) for token in sorted(asked)],
@@ -164,8 +164,8 @@ def _check_currency(tokens: set[int], tape: Tape) -> None:
         )
 
 
-def _check_columns(rules: PaperExecution, tape: Tape) -> None:
-    """Raises ConfigurationError where a fill assumption needs what the tape does not have: nothing would ever fill."""
+def _check_execution(rules: PaperExecution, tape: Tape) -> None:
+    """Raises ConfigurationError where a fill assumption does not go with the tape: orders would not fill as it says."""
     has = set(tape.columns)
     if rules.price != "last" and not {"bid", "ask"} <= has:
         raise ConfigurationError(f"execution.price={rules.price} needs bid and ask, and {tape.path} has neither: use last")

@@ -22,7 +22,6 @@ from alphapanda.contracts.events import (
     MarketTick,
     OrderFill,
     OrderPlaced,
-    RejectedSignal,
     TradingSignal,
     ValidatedSignal,
 )  # fmt: skip
@@ -285,8 +284,7 @@ class Replay:
         made += weighed
         if self._hearing:
             for event in weighed:
-                if type(event.data) is RejectedSignal:
-                    self.loop.tell(event)
+                self.loop.tell(event)  # keeps what is feedback: rejections
         if len(orders) == 1 and type(orders[0].data) is OrderPlaced:  # as nearly always: nothing to book or to hear
             made += orders
             return made

@@ -50,7 +50,7 @@ def slice_tape(src: Path, dst: Path, start: str | Seq | None = None, end: str | 
         if count + len(events) == len(carried):
             raise TapeError(f"{src}: there is nothing in [{start}, {end})")
         writer.numbered(events)
-        made = {key: tape.manifest[key] for key in ("map",) if key in tape.manifest}
+        made = {"map": tape.manifest["map"]} if "map" in tape.manifest else {}
         return writer.publish(
             {**made, "carried": [event.id for event in carried], "sliced_from": tape.digest, "slice_start": list(low)}
         )

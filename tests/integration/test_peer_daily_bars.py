@@ -20,6 +20,7 @@ from alphapanda.research import ratios as r
 from alphapanda.research import trades as t
 from alphapanda.research.runs import Run
 from alphapanda.runtime.tape_import import import_tape
+from alphapanda.runtime.tape_slice import slice_tape
 from tests.draws import draws
 
 pytestmark = pytest.mark.untraced
@@ -294,8 +295,10 @@ STOPPED = [
 
 def test_stops_inside_daily_bars_fill_at_their_triggers(tapes: Path, tmp_path: Path) -> None:
     """backtesting.py: each trade's prices, and the equity at the end."""
-    with pytest.raises(ConfigurationError, match=r"set execution\.bar_interval_s=86400"):
-        replayed(tapes / "bars", Stopped(), tmp_path, 10_000, execution__stop_price="trigger")
+    slice_tape(tapes / "bars", tmp_path / "part", "2020-03-02T00:00:00Z")
+    for tape in (tapes / "bars", tmp_path / "part"):
+        with pytest.raises(ConfigurationError, match=r"set execution\.bar_interval_s=86400"):
+            replayed(tape, Stopped(), tmp_path, 10_000, execution__stop_price="trigger")
     inside = {"execution__stop_price": "trigger", "execution__bar_interval_s": 86_400}
     run = replayed(tapes / "bars", Stopped(), tmp_path, 10_000, charges__profile="none", **inside)
     assert run.round_trips.select("entry_price", "exit_price").rows() == STOPPED
